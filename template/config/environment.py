@@ -1,0 +1,66 @@
+"""Reads environment variables, and reports all the wrong ones at once."""
+
+import environs
+from django.core.exceptions import ImproperlyConfigured
+from environs import ValidationError
+
+CACHE_BACKENDS = {
+    "redis": "django.core.cache.backends.redis.RedisCache",
+    "rediss": "django.core.cache.backends.redis.RedisCache",
+    "locmem": "django.core.cache.backends.locmem.LocMemCache",
+}
+
+
+class Env(environs.Env):
+    """An `environs.Env` that takes the process's variables first, then those of `.env`.
+
+    An empty variable counts as unset. Wrong values are collected until `seal()`.
+    """
+
+    def __init__(self, dotenv_path):
+        super().__init__(eager=False)
+        self.read_env(dotenv_path, recurse=False)
+        self.add_parser("cache_url", parse_cache_url)
+
+    def _get_value(self, env_key, default):
+        value = super()._get_value(env_key, default)
+        # `NAME=  # why` is empty for a shell and for Docker Compose; the .env reader
+        # alone takes the comment for the value.
+        unset = isinstance(value, str) and (not value.strip() or value[:2] == "# ")
+        return default if unset else value
+
+    def seal(self):
+        """Raise ImproperlyConfigured naming every variable that is missing or wrong."""
+        try:
+            super().seal()
+        except environs.EnvValidationError as error:
+            problems = "; ".join(
+                f"{name}: {' '.join(map(str, messages))}"
+                for name, messages in error.error_messages.items()
+            )
+            raise ImproperlyConfigured(
+                f"Set these environment variables right, in .env or outside: {problems}"
+            ) from None
+
+
+def parse_cache_url(url):
+    """Turn `redis://[user:password@]host[:port][/db]` or `locmem://` into CACHES."""
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in CACHE_BACKENDS:
+        raise ValidationError("Not a cache URL such as redis://localhost:6379/0.")
+    if scheme == "locmem":
+        return {"BACKEND": CACHE_BACKENDS[scheme]}
+    return {
+        "BACKEND": CACHE_BACKENDS[scheme],
+        "LOCATION": url,
+        # Seconds. A cache that does not answer must not hold up the site.
+        "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 2},
+    }
+
+
+def origin(value):
+    """Refuse a CSRF origin without its scheme, as Django itself would (4_0.E001)."""
+    value = value.strip()
+    if not value.startswith(("http://", "https://")):
+        raise ValidationError("Start each origin with https://.")
+    return value

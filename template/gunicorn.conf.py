@@ -1,0 +1,36 @@
+"""Gunicorn's settings: https://gunicorn.org/reference/settings/"""
+
+import os
+from pathlib import Path
+
+# Loaded once, before the workers fork: start-up is logged once, and the workers share the
+# memory of the code. New code therefore needs a restart; HUP only renews the workers.
+preload_app = True
+
+# Behind a proxy on the same machine. The container says --bind 0.0.0.0:8000 instead.
+bind = "127.0.0.1:8000"
+
+# Two workers keep the site up while one restarts; a busy server takes one per core. Four
+# threads each let requests wait for the database side by side. Their product is also the
+# number of database connections, far below PostgreSQL's default of 100.
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+threads = 4
+
+# A worker silent for 30 s hangs and is replaced. A stopping one has 20 s for the requests it
+# is serving, less than the 30 s after which Docker Compose kills it.
+timeout = 30
+graceful_timeout = 20
+
+# Bounds what a slow leak can grow to; the jitter keeps workers from restarting together.
+max_requests = 1000
+max_requests_jitter = 100
+
+# Workers touch a file to show that they live. In memory that never waits for a disk.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+# Nothing here uses gunicornc, and a read-only container has no home for its socket.
+control_socket_disable = True
+
+# %(U)s is the path without the query string, where tokens and personal data travel.
+accesslog = "-"
+access_log_format = '%(h)s "%(m)s %(U)s %(H)s" %(s)s %(B)s %(M)sms'

@@ -1,0 +1,41 @@
+"""Which names promise a secret value."""
+
+import re
+from functools import lru_cache
+
+# A name is sensitive if one of its words is among these ...
+WORDS = {
+    "auth", "authorization", "bearer", "cookie", "credential", "credit", "csrf", "cvc",
+    "cvv", "dsn", "iban", "jwt", "otp", "pass", "passcode", "passphrase", "passwd",
+    "password", "pin", "pw", "pwd", "secret", "session", "sid", "signature", "ssn",
+    "token", "totp", "xsrf",
+}  # fmt: skip
+# ... or ends in one of these, as in `clientsecret` ...
+ENDINGS = (
+    "apikey", "credential", "passphrase", "passwd", "password", "privatekey", "secret",
+    "secretkey", "accesskey", "sessionid", "token", "cardnumber",
+)  # fmt: skip
+# ... or is a key, alone or of one of these kinds: not a cache key or a sort key.
+KEY_KINDS = {
+    "access", "account", "api", "app", "auth", "client", "consumer", "encryption",
+    "fernet", "hmac", "license", "master", "private", "publishable", "service", "shared",
+    "signing", "ssh", "storage", "stripe", "webhook",
+}  # fmt: skip
+
+_PLURAL = re.compile(r"(?<=[^s])s$")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+@lru_cache(maxsize=4096)
+def is_sensitive(name, extra=frozenset()):
+    """Whether the value under `name` must not leave: `password2`, `X-API-Key`, `token`;
+    but not `author`, `monkey` or `tokenize`."""
+    words = [_PLURAL.sub("", word.lower()) for word in _WORD.findall(name[:128])]
+    if any(word in WORDS or word.endswith(ENDINGS) for word in words):
+        return True
+    if words[-1:] == ["key"] and (len(words) == 1 or not KEY_KINDS.isdisjoint(words)):
+        return True
+    squeezed = "".join(words)
+    if squeezed.endswith(ENDINGS):
+        return True
+    return bool(extra) and (name.lower() in extra or not extra.isdisjoint(words))

@@ -1,0 +1,92 @@
+"""The one place everything passes on its way to Sentry."""
+
+import json
+import logging
+
+from sentry_sdk.envelope import Envelope, Item, PayloadRef
+from sentry_sdk.transport import HttpTransport
+
+from .rules import Rules
+
+logger = logging.getLogger("monitoring")
+
+ENVELOPE_HEADERS = {"event_id", "sent_at"}
+ITEM_HEADERS = {"content_type", "item_count", "platform"}
+TRACE_HEADERS = {"trace_id", "sample_rate", "sample_rand", "sampled"}
+
+
+class Redaction:
+    """Makes the envelope that may leave out of the one the SDK made."""
+
+    def __init__(self, config, redactor):
+        self.config = config
+        self.rules = Rules(redactor)
+
+    def envelope(self, envelope, on_drop):
+        """Return a new envelope.
+
+        on_drop: called with each item that stays behind: those of a kind that has no
+        rule, and those whose rule failed.
+        """
+        redacted = Envelope(headers=self.headers(envelope.headers))
+        for item in envelope.items:
+            try:
+                kept = self.item(item)
+            except Exception as error:
+                # Not the message: it may quote what could not be redacted.
+                kept = None
+                logger.error("Dropped a %s: %s", item.type, type(error).__name__)
+            if kept is None:
+                on_drop(item)
+            else:
+                redacted.add_item(kept)
+        return redacted
+
+    def item(self, item):
+        rule = self.rules.by_type.get(item.type)
+        if rule is None:
+            return None
+        payload = item.payload.json
+        if payload is None:
+            payload = json.loads(item.payload.get_bytes())
+        headers = {key: item.headers[key] for key in ITEM_HEADERS & item.headers.keys()}
+        payload = PayloadRef(json=rule(payload))
+        return Item(payload=payload, type=item.type, headers=headers)
+
+    def headers(self, headers):
+        kept = {key: headers[key] for key in ENVELOPE_HEADERS & headers.keys()}
+        if trace := headers.get("trace"):
+            # A client can choose some of these in its `baggage` header: what is not an
+            # id or a number comes from us.
+            kept["trace"] = {
+                key: str(trace[key])
+                for key in TRACE_HEADERS & trace.keys()
+                if is_number_or_id(str(trace[key]))
+            } | {
+                "public_key": self.config.public_key,
+                "environment": self.config.environment,
+                "release": self.config.release,
+            }
+        return kept
+
+
+def is_number_or_id(text):
+    return len(text) <= 36 and (
+        text in ("true", "false") or not set(text.lower()) - set("0123456789abcdef.-")
+    )
+
+
+def redacting_transport(config, redactor):
+    """Return a transport class for `sentry_sdk.init(transport=...)`."""
+    redaction = Redaction(config, redactor)
+
+    class RedactingTransport(HttpTransport):
+        def capture_envelope(self, envelope):
+            redacted = redaction.envelope(
+                envelope,
+                lambda item: self.record_lost_event("event_processor", item=item),
+            )
+            if redacted.items:
+                super().capture_envelope(redacted)
+
+    return RedactingTransport

@@ -1,0 +1,97 @@
+"""The one call of `sentry_sdk.init`. Nothing else in the project calls it."""
+
+import os
+import warnings
+
+import sentry_sdk
+from sentry_sdk.consts import DEFAULT_OPTIONS
+from sentry_sdk.integrations.argv import ArgvIntegration
+from sentry_sdk.integrations.django import DjangoIntegration
+from sentry_sdk.integrations.logging import ignore_logger
+from sentry_sdk.integrations.modules import ModulesIntegration
+
+from .redaction.transport import redacting_transport
+from .sampling import make_traces_sampler
+
+# Collect little: what is not collected cannot leak. A category that is left out here
+# would be collected, so every one is stated.
+NOTHING = {
+    "user_info": False,
+    "cookies": {"mode": "off"},
+    "http_headers": {"request": {"mode": "off"}},
+    "http_bodies": [],
+    "url_query_params": {"mode": "off"},
+    "graphql": {"document": False, "variables": False},
+    "gen_ai": {"inputs": False, "outputs": False},
+    "database_query_data": False,
+    "queues": False,
+    "stack_frame_variables": False,
+}
+
+# Security events have their own file, logs/security.log.
+PRIVATE_LOGGERS = ("security", "django.security", "django.security.*")
+
+
+def init(config, redactor):
+    """Start the SDK. Raises what the SDK raises; no network, no thread."""
+    # It would print every envelope as it was before the redaction.
+    os.environ.pop("SENTRY_PRINT_ENVELOPES", None)
+    for name in PRIVATE_LOGGERS:
+        ignore_logger(name)
+    options = {
+        "dsn": config.dsn,
+        "environment": config.environment,
+        "release": config.release,
+        "transport": redacting_transport(config, redactor),
+        "traces_sampler": make_traces_sampler(config.traces_sample_rate),
+        # Privacy.
+        "data_collection": NOTHING
+        | {
+            "http_headers": {
+                "request": {
+                    "mode": "allowlist",
+                    "terms": sorted(config.policy.allowed_headers),
+                }
+            },
+            "url_query_params": {
+                "mode": "allowlist",
+                "terms": sorted(config.policy.allowed_query_params),
+            },
+            "frame_context_lines": 5 if config.policy.source_context else 0,
+        },
+        "max_request_body_size": "never",
+        "server_name": "",
+        "before_breadcrumb": template_of_log_message,
+        # Other services learn nothing of this one's traces, and none, nor a visitor,
+        # can join them or force them.
+        "trace_propagation_targets": [],
+        "strict_trace_continuation": True,
+        # Stated, or the variable SENTRY_SPOTLIGHT would open a way around the transport.
+        "spotlight": False,
+        # Cost.
+        "max_value_length": 4096,
+        "max_breadcrumbs": 30,
+        # Events waiting for a slow Sentry; the default of 100 loses a third of a burst.
+        "transport_queue_size": 1000,
+        "auto_enabling_integrations": False,
+        "disabled_integrations": [ArgvIntegration(), ModulesIntegration()],
+        "integrations": [
+            DjangoIntegration(
+                middleware_spans=True, signals_spans=False, cache_spans=True
+            )
+        ],
+    }
+    # SDK 3 knows only profiles of whole processes, not of a share of the requests.
+    if config.traces_sample_rate and "profiles_sample_rate" in DEFAULT_OPTIONS:
+        options["profiles_sample_rate"] = config.profiles_sample_rate
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated")
+        sentry_sdk.init(**options)
+
+
+def template_of_log_message(breadcrumb, hint):
+    """Keep a log message as it stands in the code, without its parameters."""
+    if record := hint.get("log_record"):
+        breadcrumb["message"] = str(record.msg)
+        breadcrumb["data"] = {}
+    return breadcrumb
