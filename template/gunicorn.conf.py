@@ -26,7 +26,8 @@ max_requests = 1000
 max_requests_jitter = 100
 
 # Workers touch a file to show that they live. In memory that never waits for a disk.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+memory = Path("/dev/shm")  # noqa: S108 - gunicorn picks unpredictable names there
+worker_tmp_dir = str(memory) if memory.is_dir() else None
 
 # Nothing here uses gunicornc, and a read-only container has no home for its socket.
 control_socket_disable = True

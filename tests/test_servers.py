@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import time
 import urllib.parse
@@ -18,9 +17,10 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import brotli
+import psycopg
 import pytest
+import redis
 import sentry_sdk
-import valkey
 from sentry_sdk.envelope import Envelope as SdkEnvelope
 
 from tests.servers import bugsink as bugsink_module
@@ -142,40 +142,48 @@ def test_a_process_sees_the_given_environment_only(monkeypatch):
 
 def test_postgres_gives_every_test_its_own_database(postgres):
     first, second = postgres.create_database(), postgres.create_database()
-    postgres.psql("CREATE TABLE app (id int)", first)
-    assert postgres.psql("SELECT current_user, count(*) FROM app", first) == "app|0"
-    assert postgres.psql("SELECT to_regclass('app') IS NULL", second) == "t"
-    postgres.drop_database(first)
-    with pytest.raises(subprocess.CalledProcessError):
-        postgres.psql("SELECT 1", first)
+    with psycopg.connect(first) as connection:
+        connection.execute("CREATE TABLE app (id int)")
+    with psycopg.connect(second) as connection:
+        assert connection.execute("SELECT to_regclass('app')").fetchone() == (None,)
+    with psycopg.connect(first) as in_use:
+        postgres.drop_database(first)
+        with pytest.raises(psycopg.OperationalError):
+            in_use.execute("SELECT 1")
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        psycopg.connect(first)
 
 
-def test_postgres_refuses_a_wrong_password(postgres):
+def test_postgres_lets_in_nobody_but_the_app_with_its_password(postgres):
     url = postgres.create_database()
-    with pytest.raises(subprocess.CalledProcessError):
-        postgres.psql("SELECT 1", url.replace(postgres.password, "wrong"))
+    with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+        psycopg.connect(url.replace(postgres.password, "wrong"))
+    with pytest.raises(psycopg.OperationalError, match="pg_hba"):
+        psycopg.connect(url.replace("//app:", "//postgres:"))
 
 
 def test_postgres_can_go_away_and_come_back_with_its_data():
     with Postgres() as postgres:
         url = postgres.create_database()
-        postgres.psql("CREATE TABLE kept AS SELECT 7 AS n", url)
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
         postgres.stop()
-        with pytest.raises(subprocess.CalledProcessError):
-            postgres.psql("SELECT 1", url)
+        with pytest.raises(psycopg.OperationalError, match="refused"):
+            psycopg.connect(url)
         postgres.start()
-        assert postgres.psql("SELECT n FROM kept", url) == "7"
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT n FROM kept").fetchone() == (7,)
 
 
 def test_valkey_can_go_away_and_come_back():
-    with Valkey() as server, valkey.from_url(server.url(3)) as client:
+    with Valkey() as valkey, redis.from_url(valkey.url(3)) as client:
         client.set("key", "value")
-        assert valkey.from_url(server.url(3)).get("key") == b"value"
-        assert valkey.from_url(server.url(4)).get("key") is None
-        server.stop()
-        with pytest.raises(valkey.ConnectionError):
+        with redis.from_url(valkey.url(4)) as neighbour:
+            assert neighbour.get("key") is None
+        valkey.stop()
+        with pytest.raises(redis.ConnectionError):
             client.get("key")
-        server.start()
+        valkey.start()
         assert client.get("key") is None
 
 

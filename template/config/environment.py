@@ -58,9 +58,7 @@ def parse_cache_url(url):
     }
 
 
-def origin(value):
+def check_origins(origins):
     """Refuse a CSRF origin without its scheme, as Django itself would (4_0.E001)."""
-    value = value.strip()
-    if not value.startswith(("http://", "https://")):
+    if not all(origin.startswith(("http://", "https://")) for origin in origins):
         raise ValidationError("Start each origin with https://.")
-    return value

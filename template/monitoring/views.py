@@ -94,7 +94,8 @@ def sentry_test(request):
     name = request.GET.get("type")
     if name not in TYPES:
         return JsonResponse(
-            {"error": "Choose one of these for ?type=", "types": sorted(TYPES)}, status=400
+            {"error": "Choose one of these for ?type=", "types": sorted(TYPES)},
+            status=400,
         )
     if name == "middleware":
         in_middleware(request)

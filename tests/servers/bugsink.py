@@ -114,10 +114,13 @@ class Bugsink:
         """Start the server on its port, with the events it had."""
         self._process = Process(
             [
-                *[self._gunicorn, "--bind", f"127.0.0.1:{self.port}"],
-                *["--workers", "1", "--threads", "4"],
+                str(self._gunicorn),
+                f"--bind=127.0.0.1:{self.port}",
+                "--workers=1",
+                "--threads=4",
                 # Its default place is one for all gunicorns of a user.
-                *["--no-control-socket", "bugsink.wsgi"],
+                "--no-control-socket",
+                "bugsink.wsgi",
             ],
             env=_environment(self._folder, self.port),
             cwd=self._folder,

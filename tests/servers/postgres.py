@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import psycopg
 from filelock import FileLock
 
 from .process import Process, free_port
@@ -58,11 +59,14 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server, always on the same port; needs about 0.1 s."""
-        tuning = [f"--{name}={value}" for name, value in TUNING.items()]
         self._process = Process(
             [
-                *[self._bin / "postgres", "-D", self.directory, *tuning],
-                *["-h", "127.0.0.1", "-p", self.port, "-k", ""],
+                str(self._bin / "postgres"),
+                f"-D{self.directory}",
+                "-h127.0.0.1",
+                f"-p{self.port}",
+                *("-k", ""),
+                *(f"--{name}={value}" for name, value in TUNING.items()),
             ],
             ready_line="database system is ready to accept connections",
             **self._privileges,
@@ -79,23 +83,19 @@ class Postgres:
         """Return a DATABASE_URL for `database`."""
         return f"postgres://app:{self.password}@127.0.0.1:{self.port}/{database}"
 
-    def psql(self, sql: str, url: str | None = None) -> str:
-        """Run SQL and return rows as lines, columns joined by `|`.
-
-        Raises subprocess.CalledProcessError.
-        """
-        target = url or self.url("postgres")
-        return pgexec("psql", ("-XAtqc", sql, target), self._bin).strip()
-
     def create_database(self) -> str:
         """Create an empty database with a new name and return its URL."""
         name = f"test_{secrets.token_hex(8)}"
-        self.psql(f"CREATE DATABASE {name}")
+        self._execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
         """Drop a database of create_database(), in use or not."""
-        self.psql(f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
+        self._execute(f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
+
+    def _execute(self, sql: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(sql.encode())
 
     def _create_cluster(self) -> tuple[Path, dict[str, Any]]:
         """Return the folder of the programs and how Popen may run them."""

@@ -136,10 +136,10 @@ class Redactor:
         text = _HEADER_LINE.sub(rf"\1\2{FILTERED}", text)
         for expression, replacement in _SUBSTITUTIONS:
             text = expression.sub(replacement, text)
+        text = _LONG.sub(_without_token, text)
         text = _SCHEME.sub(_without_credential, text)
         text = _ASSIGNMENT.sub(self._without_value, text)
         text = _QUERY.sub(self._without_query, text)
-        text = _LONG.sub(_without_token, text)
         text = _CARD.sub(_without_card, text)
         return _IPV6.sub(_without_ipv6, text)
 

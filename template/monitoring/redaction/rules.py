@@ -2,6 +2,9 @@
 
 from urllib.parse import urlsplit
 
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
 from .patterns import FILTERED
 
 MAX_DEPTH = 6
@@ -55,6 +58,13 @@ BREADCRUMB_DATA = {
 }
 USER_KEYS = {"id", "username", "is_staff"}
 PRIVATE_LOGGERS = ("security", "django.security")
+
+
+def own_host(netloc):
+    """Return the host of a request, unless it is one that a client made up."""
+    host, _ = split_domain_port(netloc.rpartition("@")[2])
+    known = host and validate_host(host, settings.ALLOWED_HOSTS)
+    return netloc.rpartition("@")[2] if known else FILTERED
 
 
 class Rules:
@@ -219,17 +229,15 @@ class Rules:
         if url := request.get("url"):
             parts = urlsplit(url)
             path = tags.get("request_path") or self.redactor.path(parts.path)
-            host = parts.netloc.rpartition("@")[2]
-            kept["url"] = self.redactor.text(f"{parts.scheme}://{host}{path}")
+            kept["url"] = f"{parts.scheme}://{own_host(parts.netloc)}{path}"
         if (query := request.get("query_string")) and self.policy.allowed_query_params:
             kept["query_string"] = self.redactor.text(self.redactor.query(str(query)))
-        if headers := request.get("headers"):
-            kept["headers"] = {
-                name: self.redactor.text(str(value))
-                for name, value in headers.items()
-                if name.lower() in self.policy.allowed_headers
-            }
-        return kept
+        headers = {
+            name: self.redactor.text(str(value))
+            for name, value in (request.get("headers") or {}).items()
+            if name.lower() in self.policy.allowed_headers
+        }
+        return kept | ({"headers": headers} if headers else {})
 
     def context(self, name, context):
         if name == "trace":
@@ -243,7 +251,9 @@ class Rules:
         kept = self.pick(crumb, {"type", "category", "level", "timestamp"})
         if message := crumb.get("message"):
             kept["message"] = (
-                self.redactor.sql(message) if category == "query" else self.text(message)
+                self.redactor.sql(message)
+                if category == "query"
+                else self.text(message)
             )
         if data := crumb.get("data"):
             if crumb.get("type") in BREADCRUMB_DATA or category in BREADCRUMB_DATA:
