@@ -345,7 +345,6 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Head and body in one send; two cost a delayed ACK, 40 ms.
     wbufsize = -1
-    disable_nagle_algorithm = True
     server: _Server
 
     def setup(self) -> None:
