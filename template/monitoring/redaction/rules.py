@@ -40,7 +40,7 @@ CONTEXT_KEYS = {
 }
 # Texts in the data of spans, logs and metrics; numbers and truth values may always stay.
 ATTRIBUTES = {
-    "cache.hit", "cache.item_size", "cache.success", "code.file.path", "code.function",
+    "cache.hit", "cache.item_size", "cache.success", "code.file.path", "code.filepath", "code.function",
     "code.function.name", "code.lineno", "code.line.number", "code.namespace",
     "db.name", "db.namespace", "db.operation", "db.operation.name", "db.system",
     "db.system.name", "db.driver.name", "django.view", "http.method",
