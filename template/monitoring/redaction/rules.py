@@ -125,7 +125,9 @@ class Rules:
         return value
 
     def pick(self, mapping, keys):
-        return {key: self.structure(mapping[key]) for key in keys & mapping.keys()}
+        return {
+            key: self.structure(value) for key, value in mapping.items() if key in keys
+        }
 
     # --- Errors and transactions --------------------------------------------------------
 

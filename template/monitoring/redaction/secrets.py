@@ -28,7 +28,8 @@ def own_secrets():
         for url in [locations] if isinstance(locations, str) else locations:
             values.add(password_of(url))
     # What the project itself defined, in its settings or its environment.
-    project = {n: getattr(settings, n) for n in set(dir(settings)) - DJANGO_SETTINGS}
+    names = {name for name in dir(settings) if name.isupper()} - DJANGO_SETTINGS
+    project = {name: getattr(settings, name) for name in names}
     for name, value in (*project.items(), *os.environ.items()):
         if isinstance(value, str):
             values.add(password_of(value))
