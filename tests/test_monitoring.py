@@ -31,6 +31,12 @@ def checkout(request, token):
     logging.getLogger("shop").info("paying with %s", "{TOKEN}")
     raise ValueError("The bank refused the token {TOKEN}")
 
+def denied(request):
+    logging.getLogger("security").warning("a failed login")
+    logging.getLogger("django.security.csrf").warning("a forged form")
+    logging.getLogger("shop").warning("the basket was empty")
+    raise ValueError("after security events")
+
 async def later(request):
     raise RuntimeError("raised in an async view")
 
@@ -39,6 +45,7 @@ def page(request):
 
 urlpatterns = [
     path("checkout/<token>/", checkout),
+    path("denied/", denied),
     path("later/", later),
     path("page/", page),
     *urlpatterns,
@@ -221,6 +228,15 @@ def test_logged_errors_arrive_without_their_parameters(traced):
     assert event["level"] == "error"
     message = "This is a test error of the log, number %d"
     assert event["logentry"] == {"message": message}
+
+
+def test_security_events_are_no_breadcrumbs(traced):
+    browser, sink = traced
+    sink.clear()
+    browser.get("/denied/")
+    event = error(sink, "after security events")
+    messages = [crumb["message"] for crumb in event["breadcrumbs"]["values"]]
+    assert messages == ["the basket was empty"]
 
 
 @pytest.mark.parametrize(
