@@ -51,7 +51,7 @@ urlpatterns = [
     *urlpatterns,
 ]
 ''',
-    "probe_middleware.py": '''
+    "probe_middleware.py": """
 class Failing:
     def __init__(self, get_response):
         self.get_response = get_response
@@ -60,13 +60,13 @@ class Failing:
         if request.path == "/middleware/":
             raise LookupError("raised in a middleware")
         return self.get_response(request)
-''',
-    "probe_settings.py": '''
+""",
+    "probe_settings.py": """
 from config.settings import *
 
 ROOT_URLCONF = "probe_urls"
 MIDDLEWARE = [*MIDDLEWARE, "probe_middleware.Failing"]
-''',
+""",
 }
 
 
@@ -241,7 +241,10 @@ def test_security_events_are_no_breadcrumbs(traced):
 
 @pytest.mark.parametrize(
     ("path", "text"),
-    [("/middleware/", "raised in a middleware"), ("/later/", "raised in an async view")],
+    [
+        ("/middleware/", "raised in a middleware"),
+        ("/later/", "raised in an async view"),
+    ],
 )
 def test_errors_of_middleware_and_async_views_arrive(traced, path, text):
     browser, sink = traced

@@ -74,7 +74,9 @@ def test_production_redirects_to_https_and_refuses_unknown_hosts(
         assert redirect.startswith("HTTP/1.1 301")
         assert "Location: https://shop.example/admin/" in redirect
         secure = host | {"X-Forwarded-Proto": "https"}
-        assert Browser(site.url).get("/admin/login/", secure)[0] == 500  # no static files
+        assert (
+            Browser(site.url).get("/admin/login/", secure)[0] == 500
+        )  # no static files
         assert Browser(site.url).get("/", {"Host": "evil.example"})[0] == 400
         assert Browser(site.url).get("/readyz/", {"Host": "10.0.0.1"})[0] == 200
     log = (project / "logs" / "security.log").read_text()
