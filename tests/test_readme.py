@@ -11,6 +11,7 @@ import yaml
 
 from tests.matrix import QUESTIONS
 from tests.servers.process import Process, free_port
+from tests.test_monitoring import Browser
 from tests.test_project import blocks, run
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +55,9 @@ def test_the_first_command_makes_a_project_that_is_served(checkout, with_copier)
         env=with_copier,
         ready_url=f"http://127.0.0.1:{port}/",
     ) as site:
-        assert '"GET / HTTP/1.1" 200' in site.output()
+        status, page = Browser(site.url).get("/")
+    assert status == 200
+    assert "<h1>My Site</h1>" in page
 
 
 def test_the_second_command_runs_these_tests():
