@@ -29,6 +29,7 @@ TUNING = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "200",
+    "autovacuum": "off",  # it holds on to a database that is to be dropped
 }
 
 

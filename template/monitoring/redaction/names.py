@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
 # A name is sensitive if one of its words is among these ...
 WORDS = {
@@ -22,20 +23,31 @@ KEY_KINDS = {
     "signing", "ssh", "storage", "stripe", "webhook",
 }  # fmt: skip
 
+# What redaction itself puts where a part of a name was.
+_REPLACED = re.compile(r"REDACTED_[A-Z]+")
 _PLURAL = re.compile(r"(?<=[^s])s$")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
-@lru_cache(maxsize=4096)
 def is_sensitive(name, extra=frozenset()):
     """Whether the value under `name` must not leave: `password2`, `X-API-Key`, `token`;
     but not `author`, `monkey` or `tokenize`."""
-    words = [_PLURAL.sub("", word.lower()) for word in _WORD.findall(name[:128])]
+    if len(name) > 128:
+        return True  # Nobody's name: it cannot be judged.
+    return _is_sensitive(name, extra)
+
+
+@lru_cache(maxsize=4096)
+def _is_sensitive(name, extra):
+    words = [
+        _PLURAL.sub("", word.lower()) for word in _WORD.findall(_REPLACED.sub("", name))
+    ]
     if any(word in WORDS or word.endswith(ENDINGS) for word in words):
         return True
-    if words[-1:] == ["key"] and (len(words) == 1 or not KEY_KINDS.isdisjoint(words)):
+    if words == ["key"] or (words[-1:] == ["key"] and not KEY_KINDS.isdisjoint(words)):
         return True
-    squeezed = "".join(words)
-    if squeezed.endswith(ENDINGS):
+    if any(kind in KEY_KINDS and word == "key" for kind, word in pairwise(words)):
+        return True  # `api_key_v2`
+    if "".join(words).endswith(ENDINGS):
         return True
     return bool(extra) and (name.lower() in extra or not extra.isdisjoint(words))

@@ -1,23 +1,48 @@
 """What each kind of envelope item may carry. What is not named here stays behind."""
 
+import math
+import re
+import uuid
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from .patterns import FILTERED
+from .patterns import FILTERED, TOKEN
 
 MAX_DEPTH = 6
 MAX_ITEMS = 100
+# A client may send any word as its method.
+METHODS = {
+    "CONNECT",
+    "DELETE",
+    "GET",
+    "HEAD",
+    "OPTIONS",
+    "PATCH",
+    "POST",
+    "PUT",
+    "TRACE",
+}
+METHOD_KEYS = {"method", "http.method", "http.request.method"}
+# Names that developers choose. In strict mode, one that is not made of words is dropped.
+NAME_KEYS = {
+    "category", "code.function", "code.function.name", "code.namespace", "db.name",
+    "db.namespace", "django.view", "filename", "function", "http.route", "logger",
+    "logger.name", "module", "monitor_config", "monitor_slug", "name", "op", "sentry.op",
+    "sentry.segment.name", "status", "type", "unit",
+}  # fmt: skip
+_NOT_WORDS = re.compile(r"\d[^\W\d_]|\d{5}")
+_MEDIA_TYPE = re.compile(r"[a-z]{1,16}/[A-Za-z.+-]{1,64}")
+_PROGRAM = re.compile(r"['\"]?(?:\w+=\S*+\s+)*+([\w./+-]+)(?![\w./+=-])")
 
 # https://develop.sentry.dev/sdk/data-model/event-payloads/
 EVENT_KEYS = {
     "type", "event_id", "timestamp", "start_timestamp", "platform", "level", "logger",
-    "release", "environment", "dist", "sdk", "fingerprint", "measurements", "_metrics",
-    "transaction_info",
+    "release", "environment", "dist", "sdk", "transaction_info",
 }  # fmt: skip
 FRAME_KEYS = {"filename", "function", "module", "lineno", "colno", "in_app", "platform"}
-SOURCE_KEYS = ("context_line", "pre_context", "post_context")
+SOURCE_KEYS = {"context_line", "pre_context", "post_context"}
 MECHANISM_KEYS = {
     "type", "handled", "synthetic", "source", "exception_id", "parent_id",
     "is_exception_group",
@@ -38,7 +63,7 @@ CONTEXT_KEYS = {
     "profile": {"profile_id", "profiler_id"},
     "culture": {"timezone", "calendar", "locale"},
 }
-# Texts in the data of spans, logs and metrics; numbers and truth values may always stay.
+# Texts in the data of spans, logs and metrics. Numbers and truth values stay, too.
 ATTRIBUTES = {
     "cache.hit", "cache.item_size", "cache.success", "code.file.path", "code.filepath", "code.function",
     "code.function.name", "code.lineno", "code.line.number", "code.namespace",
@@ -46,18 +71,35 @@ ATTRIBUTES = {
     "db.system.name", "db.driver.name", "django.view", "http.method",
     "http.request.method", "http.route", "http.response.status_code", "http.status_code",
     "logger.name", "messaging.system", "net.peer.name", "network.peer.address",
-    "network.peer.port", "reason", "sentry.environment", "sentry.op", "sentry.origin",
+    "network.peer.port", "sentry.environment", "sentry.op", "sentry.origin",
     "sentry.release", "sentry.sdk.name", "sentry.sdk.version", "sentry.segment.name",
     "sentry.segment.id", "sentry.severity_text", "sentry.span.source",
-    "sentry.trace_lifecycle", "sentry.message.template", "server.address", "server.port",
-    "thread.id", "thread.name",
+    "sentry.trace_lifecycle", "sentry.message.template", "server.port",
+    "thread.id",
 }  # fmt: skip
-BREADCRUMB_DATA = {
-    "http": ("method", "status_code", "reason"),
-    "httplib": ("method", "status_code", "reason"),
-}
-USER_KEYS = {"id", "username", "is_staff"}
+# Breadcrumbs that the SDK makes: their messages and data hold what was dealt with.
+COMMAND_CRUMBS = {"redis", "subprocess"}
+HTTP_CRUMBS = {"http", "httplib"}
+HTTP_CRUMB_KEYS = {
+    "method", "http.method", "http.request.method", "status_code",
+    "http.response.status_code",
+}  # fmt: skip
+# Security events have their own file, logs/security.log.
+TYPES = {bool: "boolean", int: "integer", float: "double", str: "string"}
 PRIVATE_LOGGERS = ("security", "django.security")
+
+
+def is_private(logger):
+    """Whether it is one of the loggers of security events; typed if of an attribute."""
+    name = logger.get("value") if isinstance(logger, dict) else logger
+    return str(name).startswith(PRIVATE_LOGGERS)
+
+
+def is_number_or_uuid(value):
+    try:
+        return isinstance(value, int) or bool(uuid.UUID(value))
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 def own_host(netloc):
@@ -95,10 +137,29 @@ class Rules:
             return FILTERED
         return self.redactor.text(value if isinstance(value, str) else str(value))
 
+    def name(self, value):
+        """A name in the code, or a tree of names."""
+        if isinstance(value, dict):
+            return {key: self.name(item) for key, item in value.items()}
+        if self.policy.strict and isinstance(value, str) and _NOT_WORDS.search(value):
+            return FILTERED
+        return self.structure(value)
+
+    def number(self, value):
+        """A number, unless it is one of a card or a secret; NaN is not JSON."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)
+        if abs(value) >= 10**63:
+            return TOKEN
+        kept = self.redactor.text(str(value))
+        return value if kept == str(value) else kept
+
     def tree(self, value, depth=0):
         """Any JSON value: redacted texts, no value under a sensitive name."""
-        if value is None or isinstance(value, (bool, int, float)):
+        if value is None or isinstance(value, bool):
             return value
+        if isinstance(value, (int, float)):
+            return self.number(value)
         if isinstance(value, str):
             return self.text(value)
         if depth >= MAX_DEPTH:
@@ -106,28 +167,50 @@ class Rules:
         if isinstance(value, dict):
             return {
                 self.redactor.text(str(key)): FILTERED
-                if self.redactor.is_sensitive(str(key)) and item is not None
+                if self.is_secret(key) and item not in (None, True, False, "")
                 else self.tree(item, depth + 1)
                 for key, item in list(value.items())[:MAX_ITEMS]
             }
         if isinstance(value, (list, tuple)):
+            if (
+                len(value) == 2
+                and isinstance(value[0], str)
+                and self.is_secret(value[0])
+            ):
+                return [self.redactor.text(value[0]), FILTERED]  # A name and its value.
             return [self.tree(item, depth + 1) for item in list(value)[:MAX_ITEMS]]
         return self.text(repr(value))
+
+    def own_tree(self, mapping):
+        """What the developer attached, if anything of it may leave."""
+        return {} if self.policy.strict else self.tree(mapping)
 
     def structure(self, value):
         """JSON that the SDK made: kept in strict mode, too, but searched for secrets."""
         if isinstance(value, str):
             return self.redactor.text(value)
+        if isinstance(value, float):
+            return self.number(value)
         if isinstance(value, dict):
-            return {str(key): self.structure(item) for key, item in value.items()}
+            return {
+                self.redactor.text(str(key)): self.structure(item)
+                for key, item in value.items()
+            }
         if isinstance(value, (list, tuple)):
             return [self.structure(item) for item in value]
         return value
 
     def pick(self, mapping, keys):
-        return {
-            key: self.structure(value) for key, value in mapping.items() if key in keys
-        }
+        return {key: self.value(key, mapping[key]) for key in keys & mapping.keys()}
+
+    def value(self, key, value):
+        """A value that is kept for its key."""
+        if key in METHOD_KEYS:
+            return value if value in METHODS else FILTERED
+        return self.name(value) if key in NAME_KEYS else self.structure(value)
+
+    def is_secret(self, key):
+        return self.redactor.is_sensitive(str(key))
 
     # --- Errors and transactions --------------------------------------------------------
 
@@ -155,24 +238,32 @@ class Rules:
 
     def common(self, event):
         kept = self.pick(event, EVENT_KEYS)
+        if fingerprint := event.get("fingerprint"):
+            kept["fingerprint"] = [
+                part if part == "{{ default }}" else self.text(part)
+                for part in fingerprint
+            ]
+        if measurements := event.get("measurements"):
+            kept["measurements"] = self.measurements(measurements)
         if name := event.get("transaction"):
             kept["transaction"] = self.transaction_name(
                 name, (event.get("transaction_info") or {}).get("source")
             )
         if user := event.get("user"):
-            kept["user"] = self.pick(user, USER_KEYS)
+            kept["user"] = self.user(user)
         if tags := event.get("tags"):
             kept["tags"] = self.tags(tags)
         if request := event.get("request"):
             kept["request"] = self.request(request, kept.get("tags") or {})
         if contexts := event.get("contexts"):
             kept["contexts"] = {
-                self.redactor.text(name): self.context(name, context)
+                self.redactor.text(name): kept_context
                 for name, context in contexts.items()
                 if isinstance(context, dict)
+                and (kept_context := self.context(name, context))
             }
         if extra := event.get("extra"):
-            kept["extra"] = self.tree(
+            kept["extra"] = self.own_tree(
                 {k: v for k, v in extra.items() if k not in ("sys.argv", "request")}
             )
         if crumbs := event.get("breadcrumbs"):
@@ -181,23 +272,37 @@ class Rules:
                 "values": [
                     self.breadcrumb(crumb)
                     for crumb in values or []
-                    if not str(crumb.get("category")).startswith(PRIVATE_LOGGERS)
+                    if not is_private(crumb.get("category"))
                 ]
             }
         return kept
 
     def transaction_name(self, name, source):
         # `url`: the raw path, since no route matched.
-        return self.redactor.path(name) if source == "url" else self.redactor.text(name)
+        return self.redactor.path(name) if source == "url" else self.name(name)
+
+    def user(self, user):
+        if not self.policy.strict:
+            return self.pick(user, {"id", "username", "is_staff"})
+        kept = self.pick(user, {"id", "is_staff"})
+        if not is_number_or_uuid(kept.get("id")):
+            kept.pop("id", None)
+        return kept
 
     def tags(self, tags):
-        pairs = tags.items() if isinstance(tags, dict) else tags
-        kept = self.tree(dict(pairs))
-        if self.policy.strict:
-            # These three are ours and hold no free text.
-            own = ("request_path", "request_method", "storage_backend")
-            kept |= {k: self.redactor.text(tags[k]) for k in own if k in tags}
+        tags = dict(tags.items() if isinstance(tags, dict) else tags)
+        # These three are ours and hold no free text.
+        own = {"request_path", "request_method", "storage_backend"}
+        kept = self.own_tree(tags) | self.pick(tags, own)
+        if "request_method" in kept:
+            kept["request_method"] = self.value("method", kept["request_method"])
         return kept
+
+    def measurements(self, measurements):
+        return {
+            self.name(name): self.structure(value)
+            for name, value in measurements.items()
+        }
 
     def exception(self, value):
         kept = self.pick(value, {"type", "module", "thread_id"})
@@ -210,7 +315,7 @@ class Rules:
         return kept
 
     def thread(self, thread):
-        kept = self.pick(thread, {"id", "name", "crashed", "current", "main"})
+        kept = self.pick(thread, {"id", "crashed", "current", "main"})
         if stacktrace := thread.get("stacktrace"):
             kept["stacktrace"] = self.stacktrace(stacktrace)
         return kept
@@ -220,10 +325,14 @@ class Rules:
 
     def frame(self, frame):
         kept = self.pick(frame, FRAME_KEYS)
-        if self.policy.source_context:
-            for key in SOURCE_KEYS:
-                if frame.get(key):
-                    kept[key] = self.structure(frame[key])
+        if self.policy.source_context and not self.policy.strict:
+            for key in SOURCE_KEYS & frame.keys():
+                lines = frame[key]
+                kept[key] = (
+                    [self.redactor.source(line) for line in lines or []]
+                    if isinstance(lines, list)
+                    else self.redactor.source(lines or "")
+                )
         return kept
 
     def request(self, request, tags):
@@ -235,35 +344,43 @@ class Rules:
         if (query := request.get("query_string")) and self.policy.allowed_query_params:
             kept["query_string"] = self.redactor.text(self.redactor.query(str(query)))
         headers = {
-            name: self.redactor.text(str(value))
+            name: self.header(name, str(value))
             for name, value in (request.get("headers") or {}).items()
             if name.lower() in self.policy.allowed_headers
         }
         return kept | ({"headers": headers} if headers else {})
+
+    def header(self, name, value):
+        if name.lower() == "content-type":
+            # Without parameters, which a client chooses.
+            value = value.partition(";")[0].strip()
+            return value if _MEDIA_TYPE.fullmatch(value) else FILTERED
+        return self.redactor.text(value)
 
     def context(self, name, context):
         if name == "trace":
             return self.span(context)
         if name in CONTEXT_KEYS:
             return self.pick(context, CONTEXT_KEYS[name])
-        return self.tree(context)
+        return self.own_tree(context)
 
     def breadcrumb(self, crumb):
         category = crumb.get("category")
+        data = crumb.get("data") or {}
         kept = self.pick(crumb, {"type", "category", "level", "timestamp"})
-        if message := crumb.get("message"):
-            kept["message"] = (
-                self.redactor.sql(message)
-                if category == "query"
-                else self.text(message)
-            )
-        if data := crumb.get("data"):
-            if crumb.get("type") in BREADCRUMB_DATA or category in BREADCRUMB_DATA:
-                kept["data"] = self.pick(data, set(BREADCRUMB_DATA["http"]))
-                if url := data.get("url"):
-                    kept["data"]["url"] = self.host(str(url))
-            elif category not in ("query", "redis"):
-                kept["data"] = self.tree(data)
+        if category == "query":
+            kept["message"] = self.redactor.sql(crumb.get("message") or "")
+        elif category in COMMAND_CRUMBS:
+            kept["message"] = self.program(crumb.get("message") or "")
+        elif HTTP_CRUMBS & {category, crumb.get("type")}:
+            kept["data"] = self.pick(data, HTTP_CRUMB_KEYS)
+            if url := data.get("url") or data.get("url.full"):
+                kept["data"]["url"] = self.host(str(url))
+        else:
+            if message := crumb.get("message"):
+                kept["message"] = self.text(message)
+            if data := self.own_tree(data):
+                kept["data"] = data
         return kept
 
     # --- Spans, logs, metrics -----------------------------------------------------------
@@ -273,18 +390,20 @@ class Rules:
         op = str(span.get("op") or "")
         if description := span.get("description"):
             kept["description"] = self.span_name(op, description)
-        if tags := span.get("tags"):
-            kept["tags"] = self.tree(tags)
+        if tags := self.own_tree(span.get("tags") or {}):
+            kept["tags"] = tags
         if data := span.get("data"):
             kept["data"] = self.attributes(data)
         if measurements := span.get("measurements"):
-            kept["measurements"] = self.structure(measurements)
+            kept["measurements"] = self.measurements(measurements)
         return kept
 
     def stream_span(self, span):
         attributes = span.get("attributes") or {}
         op = str((attributes.get("sentry.op") or {}).get("value") or "")
         source = (attributes.get("sentry.span.source") or {}).get("value")
+        if op == "http.server":
+            source = source or "url"
         kept = self.pick(span, STREAM_SPAN_KEYS)
         kept["attributes"] = self.typed_attributes(attributes)
         if span.get("is_segment") or op == "http.server":
@@ -302,14 +421,21 @@ class Rules:
             return self.redactor.sql(name)
         if op.startswith("http.client"):
             method, _, url = name.partition(" ")
-            return f"{self.redactor.text(method)} {self.host(url)}"
+            return f"{self.value('method', method)} {self.host(url)}"
         if op.startswith(("cache", "db.redis")):
-            return op  # the name is a key
+            return self.name(op)  # The name is a key.
+        if op.startswith("subprocess"):
+            return self.program(name)
         if op.startswith(("middleware", "template", "view", "event")):
-            return self.redactor.text(name)
+            return self.name(name)
         if op.startswith("http.server"):
             return self.redactor.path(name)
         return self.text(name)
+
+    def program(self, command):
+        """Return the name of the program in a command line."""
+        found = _PROGRAM.match(command)
+        return self.name(found[1].rpartition("/")[2]) if found else FILTERED
 
     def host(self, url):
         """Return the scheme and host of a URL, without userinfo, path and query."""
@@ -321,28 +447,34 @@ class Rules:
         return self.redactor.text(f"{parts.scheme}://{host}" if host else FILTERED)
 
     def attributes(self, data):
-        return {
-            key: self.structure(value)
-            for key, value in data.items()
-            if key in ATTRIBUTES
-            or (isinstance(value, (bool, int, float)) and not self.is_secret(key))
-        }
+        kept = {}
+        for key, value in data.items():
+            if key in ATTRIBUTES:
+                kept[key] = self.value(key, value)
+            elif isinstance(value, (bool, int, float)) and self.is_own_number(key):
+                kept[self.redactor.text(key)] = self.tree(value)
+        return kept
+
+    def is_own_number(self, key):
+        """Whether a number under `key` is one that the developer gave a name."""
+        return not (
+            self.policy.strict
+            or self.is_secret(key)
+            or key.startswith("sentry.message.parameter")
+        )
 
     def typed_attributes(self, attributes):
         """Attributes in the newer form: `{"value": ..., "type": ...}`."""
         values = {
-            key: attribute.get("value") if isinstance(attribute, dict) else attribute
+            key: attribute["value"]
             for key, attribute in attributes.items()
+            if isinstance(attribute, dict) and "value" in attribute
         }
-        kept = self.attributes(values)
         return {
-            key: {"value": kept[key], "type": attributes[key].get("type", "string")}
-            for key in kept
-            if isinstance(attributes[key], dict)
+            key: {"value": value, "type": TYPES[type(value)]}
+            for key, value in self.attributes(values).items()
+            if type(value) in TYPES
         }
-
-    def is_secret(self, key):
-        return self.redactor.is_sensitive(str(key))
 
     def log(self, log):
         attributes = log.get("attributes") or {}
@@ -365,7 +497,11 @@ class Rules:
         """Apply `rule` to each of the items that travel together."""
         return lambda payload: {
             **self.pick(payload, {"version"}),
-            "items": [rule(item) for item in payload.get("items") or []],
+            "items": [
+                rule(item)
+                for item in payload.get("items") or []
+                if not is_private((item.get("attributes") or {}).get("logger.name"))
+            ],
         }
 
     # --- The rest -----------------------------------------------------------------------
@@ -378,7 +514,7 @@ class Rules:
         kept = self.pick(profile, keys)
         inner = profile.get("profile") or {}
         kept["profile"] = {
-            **self.pick(inner, {"stacks", "samples", "thread_metadata"}),
+            **self.pick(inner, {"stacks", "samples"}),
             "frames": [self.frame(frame) for frame in inner.get("frames") or []],
         }
         kept["runtime"] = self.pick(profile.get("runtime") or {}, {"name", "version"})

@@ -21,6 +21,7 @@ class Redaction:
     def __init__(self, config, redactor):
         self.config = config
         self.rules = Rules(redactor)
+        self.announced = set()
 
     def envelope(self, envelope, on_drop):
         """Return a new envelope.
@@ -28,19 +29,28 @@ class Redaction:
         on_drop: called with each item that stays behind: those of a kind that has no
         rule, and those whose rule failed.
         """
-        redacted = Envelope(headers=self.headers(envelope.headers))
+        headers = self.attempt("header", self.headers, envelope.headers)
+        redacted = Envelope(headers=headers or {})
         for item in envelope.items:
-            try:
-                kept = self.item(item)
-            except Exception as error:
-                # Not the message: it may quote what could not be redacted.
-                kept = None
-                logger.error("Dropped a %s: %s", item.type, type(error).__name__)
-            if kept is None:
+            kept = self.attempt(item.type, self.item, item)
+            if headers is None or kept is None:
                 on_drop(item)
             else:
                 redacted.add_item(kept)
         return redacted
+
+    def attempt(self, kind, rule, value):
+        """Return what `rule` makes of `value`, or None if it fails."""
+        try:
+            return rule(value)
+        except Exception as error:
+            # Not the message: it may quote what could not be redacted. And once: what
+            # is logged is an event itself, and would fail alike, without an end.
+            failure = (kind, type(error).__name__)
+            if failure not in self.announced:
+                self.announced.add(failure)
+                logger.error("Dropped a Sentry %s: %s", *failure)
+            return None
 
     def item(self, item):
         rule = self.rules.by_type.get(item.type)
