@@ -1,12 +1,12 @@
 """What a credential looks like in text, and how it is taken out.
 
-Every expression is linear in the length of the text: no repetition without a bound is
-followed by something it could have matched itself.
+Every expression is linear in the length of the text: a repetition of what could follow
+it is bounded, gives nothing back (`++`), or takes the rest of the text.
 """
 
 import ipaddress
 import re
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from urllib.parse import quote
 
 from .names import is_sensitive
@@ -61,70 +61,67 @@ _CARD = re.compile(r"(?<![\w.-])[2-6](?:[ -]?\d){12,18}+(?![\w-])")
 _CARD_LENGTHS = {"2": (16,), "3": (14, 15, 16), "4": (13, 16, 19), "5": (16,)}
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{4,39}(?:\.\d{1,3}){0,3}(?![\w:])")
 
-# (a literal in every match, looked for first since that is much faster; the pattern; its
-# flags; what replaces it)
-_SUBSTITUTIONS = [
-    (needle, re.compile(pattern, flags), replacement)
-    for needle, pattern, flags, replacement in (
-        # A private key, up to its end or that of the text.
-        ("-----BEGIN", r"-----BEGIN [A-Z0-9 ]{1,40}-----.*?(?:-----END [A-Z0-9 ]{1,40}-----|\Z)", re.S, "[REDACTED_KEY]"),
-        # user:password@ in a URL, DSNs among them.
-        ("://", r"\b([A-Za-z][A-Za-z0-9+.-]{1,20}://)[^\s/@\"'<>]{1,512}@", 0, r"\1[Filtered]@"),
-        # JSON Web Tokens
-        ("eyJ", r"(?<![\w-])(?=(?:[\w-]*[_-])?eyJ)[\w-]{8,}+\.[\w-]{5,}+(?:\.[\w-]*+){0,3}", 0, TOKEN),
-        # Addresses where secrets are part of the path: Slack, Discord, Telegram.
-        ("hooks.slack.com/", r"(hooks\.slack\.com/)[\w/.-]+", 0, r"\1[Filtered]"),
-        ("/api/webhooks/", r"(discord(?:app)?\.com/api/webhooks/)[\w/.-]+", 0, r"\1[Filtered]"),
-        (":", r"\b(?:bot)?\d{8,10}:[\w-]{35}\b", 0, TOKEN),
-        # Vendors' prefixes: Stripe, GitHub, GitLab, Slack, AWS, Google, SendGrid, OpenAI,
-        # Anthropic, npm, PyPI, DigitalOcean, Shopify, Sentry, Hugging Face, Twilio, ...
-        (
-            "",
-            r"\b(?:[spr]k_(?:live|test)_\w{8,}|whsec_\w{8,}|gh[pousr]_\w{16,}"
-            r"|github_pat_\w{16,}|gl[a-z]{2,6}-[\w-]{16,}|xox[a-z]-[\w-]{8,}"
-            r"|(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}|AIza[\w-]{30,}|ya29\.[\w-]{10,}"
-            r"|GOCSPX-[\w-]{16,}|SG\.[\w-]{16,}\.[\w-]{16,}|sk-[\w-]{16,}|npm_\w{16,}"
-            r"|pypi-[\w-]{16,}|do[op]_v1_\w{16,}|shp[a-z]{2}_\w{16,}|sntry[a-z]_[\w=+/-]{16,}"
-            r"|hf_\w{16,}|(?:AC|SK)[0-9a-f]{32}|key-[0-9a-f]{32}|rnd_\w{16,}"
-            r"|dckr_pat_[\w-]{16,}|hvs\.[\w-]{16,}|lin_api_\w{16,}|sq0[a-z]{3}-[\w-]{16,}"
-            r"|EAA[A-Za-z0-9]{32,}|glsa_\w{16,}|NRAK-\w{16,}|age-secret-key-\w{16,})",
-            re.I,
-            TOKEN,
-        ),
-        # Password hashes, Django's and others'.
-        ("$", r"\b(?:pbkdf2_sha\d+|scrypt|bcrypt(?:_sha256)?|md5)\$\S{8,}", 0, TOKEN),
-        ("$", r"\$(?:argon2\w{1,2}|2[aby]|[156y])\$[\w./$=,+-]{8,}", 0, TOKEN),
-        # What database servers quote: PostgreSQL's details in any language, MySQL, SQLite.
-        # Where the end of a value is not to be seen, the rest of the text goes.
-        ("DETAIL:", r"(\bDETAIL:  [^(\n]*+(?:\([^()]*\)=)?)\([\s\S]*", 0, r"\1([Filtered])"),
-        ("Key (", r"(\bKey \([^()]*\)=)\([\s\S]*?(?:\)(?= (?:already|is |conflicts))|\Z)", 0, r"\1([Filtered])"),
-        ("Failing row", r"(\bFailing row contains )[\s\S]*", 0, r"\1([Filtered])."),
-        (":  ", r"(\b(?:CONTEXT|QUERY|STATEMENT):  )[\s\S]*", 0, r"\1[Filtered]"),
-        ("LINE ", r"(\bLINE \d{1,6}: )[^\r\n]*", 0, r"\1[Filtered]"),
-        ("invalid input", r"(\binvalid input (?:syntax|value) for [\w ]{1,64}: )[^\r\n]*", 0, r"\1[Filtered]"),
-        ("Duplicate entry", r"(\bDuplicate entry )'[\s\S]*?(?:'(?= for key)|\Z)", 0, r"\1'[Filtered]'"),
-        ("ncorrect ", r"(\b[Ii]ncorrect [\w ]{1,32} value: )'[\s\S]*?(?:'(?= for )|\Z)", 0, r"\1'[Filtered]'"),
-        ("syntax to use", r"(\bsyntax to use near )'[\s\S]*?(?:'(?= at line)|\Z)", 0, r"\1'[Filtered]'"),
-        ('near "', r'(\bnear )"[\s\S]*?(?:"(?=: syntax error|\s)|\Z)', 0, r'\1"[Filtered]"'),
-        ("unrecognized token", r'(\bunrecognized token: )"[\s\S]*', 0, r'\1"[Filtered]"'),
-        # What Python and Django quote.
-        ("invalid literal", r"(\binvalid literal for int\(\) with base \d{1,2}: )[\s\S]*", 0, r"\1[Filtered]"),
-        ("could not convert", r"(\bcould not convert string to \w{1,16}: )[\s\S]*", 0, r"\1[Filtered]"),
-        ("isoformat", r"(\bInvalid isoformat string: )[\s\S]*", 0, r"\1[Filtered]"),
-        ("time data", r"(\btime data )['\"][\s\S]*?(?:(?= does not match format)|\Z)", 0, r"\1[Filtered]"),
-        ("but got ", r"(\bField '\w{1,64}' expected [\w ]{1,32} but got )[\s\S]*", 0, r"\1[Filtered]"),
-        ("“", r"“[^“”]*+”(?= (?:value|is not|must))", 0, "“[Filtered]”"),
-        ("HTTP_HOST", r"(\bInvalid HTTP_HOST header: )'[^'\n]*'?", 0, r"\1'[Filtered]'"),
-        # E-mail and IPv4 addresses; 1.2.3.4 after a letter or a `v` is a version.
-        ("@", r"(?<![\w.+%-])[\w.+%-]++@[\w-]++(?:\.[\w-]++)++", 0, "[REDACTED_EMAIL]"),
-        (
-            ".",
-            r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w.]*\d)",
-            0,
-            "[REDACTED_IP]",
-        ),
-    )
-]  # fmt: skip
+# A literal in every match, looked for first since that is much faster; the pattern,
+# compiled when it is needed; its flags; what replaces it.
+_SUBSTITUTIONS = (
+    # A private key, up to its end or that of the text.
+    ("-----BEGIN", r"-----BEGIN [A-Z0-9 ]{1,40}-----.*?(?:-----END [A-Z0-9 ]{1,40}-----|\Z)", re.S, "[REDACTED_KEY]"),
+    # user:password@ in a URL, DSNs among them.
+    ("://", r"\b([A-Za-z][A-Za-z0-9+.-]{1,20}://)[^\s/@\"'<>]{1,512}@", 0, r"\1[Filtered]@"),
+    # JSON Web Tokens
+    ("eyJ", r"(?<![\w-])(?=(?:[\w-]*[_-])?eyJ)[\w-]{8,}+\.[\w-]{5,}+(?:\.[\w-]*+){0,3}", 0, TOKEN),
+    # Addresses where secrets are part of the path: Slack, Discord, Telegram.
+    ("hooks.slack.com/", r"(hooks\.slack\.com/)[\w/.-]+", 0, r"\1[Filtered]"),
+    ("/api/webhooks/", r"(discord(?:app)?\.com/api/webhooks/)[\w/.-]+", 0, r"\1[Filtered]"),
+    (":", r"\b(?:bot)?\d{8,10}:[\w-]{35}\b", 0, TOKEN),
+    # Vendors' prefixes: Stripe, GitHub, GitLab, Slack, AWS, Google, SendGrid, OpenAI,
+    # Anthropic, npm, PyPI, DigitalOcean, Shopify, Sentry, Hugging Face, Twilio, ...
+    (
+        "",
+        r"\b(?:[spr]k_(?:live|test)_\w{8,}|whsec_\w{8,}|gh[pousr]_\w{16,}"
+        r"|github_pat_\w{16,}|gl[a-z]{2,6}-[\w-]{16,}|xox[a-z]-[\w-]{8,}"
+        r"|(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}|AIza[\w-]{30,}|ya29\.[\w-]{10,}"
+        r"|GOCSPX-[\w-]{16,}|SG\.[\w-]{16,}\.[\w-]{16,}|sk-[\w-]{16,}|npm_\w{16,}"
+        r"|pypi-[\w-]{16,}|do[op]_v1_\w{16,}|shp[a-z]{2}_\w{16,}|sntry[a-z]_[\w=+/-]{16,}"
+        r"|hf_\w{16,}|(?:AC|SK)[0-9a-f]{32}|key-[0-9a-f]{32}|rnd_\w{16,}"
+        r"|dckr_pat_[\w-]{16,}|hvs\.[\w-]{16,}|lin_api_\w{16,}|sq0[a-z]{3}-[\w-]{16,}"
+        r"|EAA[A-Za-z0-9]{32,}|glsa_\w{16,}|NRAK-\w{16,}|age-secret-key-\w{16,})",
+        re.I,
+        TOKEN,
+    ),
+    # Password hashes, Django's and others'.
+    ("$", r"\b(?:pbkdf2_sha\d+|scrypt|bcrypt(?:_sha256)?|md5)\$\S{8,}", 0, TOKEN),
+    ("$", r"\$(?:argon2\w{1,2}|2[aby]|[156y])\$[\w./$=,+-]{8,}", 0, TOKEN),
+    # What database servers quote: PostgreSQL's details in any language, MySQL, SQLite.
+    # Where the end of a value is not to be seen, the rest of the text goes.
+    ("DETAIL:", r"(\bDETAIL:  [^(\n]*+(?:\([^()]*\)=)?)\([\s\S]*", 0, r"\1([Filtered])"),
+    ("Key (", r"(\bKey \([^()]*\)=)\([\s\S]*?(?:\)(?= (?:already|is |conflicts))|\Z)", 0, r"\1([Filtered])"),
+    ("Failing row", r"(\bFailing row contains )[\s\S]*", 0, r"\1([Filtered])."),
+    (":  ", r"(\b(?:CONTEXT|QUERY|STATEMENT):  )[\s\S]*", 0, r"\1[Filtered]"),
+    ("LINE ", r"(\bLINE \d{1,6}: )[^\r\n]*", 0, r"\1[Filtered]"),
+    ("invalid input", r"(\binvalid input (?:syntax|value) for [\w ]{1,64}: )[^\r\n]*", 0, r"\1[Filtered]"),
+    ("Duplicate entry", r"(\bDuplicate entry )'[\s\S]*?(?:'(?= for key)|\Z)", 0, r"\1'[Filtered]'"),
+    ("ncorrect ", r"(\b[Ii]ncorrect [\w ]{1,32} value: )'[\s\S]*?(?:'(?= for )|\Z)", 0, r"\1'[Filtered]'"),
+    ("syntax to use", r"(\bsyntax to use near )'[\s\S]*?(?:'(?= at line)|\Z)", 0, r"\1'[Filtered]'"),
+    ('near "', r'(\bnear )"[\s\S]*?(?:"(?=: syntax error|\s)|\Z)', 0, r'\1"[Filtered]"'),
+    ("unrecognized token", r'(\bunrecognized token: )"[\s\S]*', 0, r'\1"[Filtered]"'),
+    # What Python and Django quote.
+    ("invalid literal", r"(\binvalid literal for int\(\) with base \d{1,2}: )[\s\S]*", 0, r"\1[Filtered]"),
+    ("could not convert", r"(\bcould not convert string to \w{1,16}: )[\s\S]*", 0, r"\1[Filtered]"),
+    ("isoformat", r"(\bInvalid isoformat string: )[\s\S]*", 0, r"\1[Filtered]"),
+    ("time data", r"(\btime data )['\"][\s\S]*?(?:(?= does not match format)|\Z)", 0, r"\1[Filtered]"),
+    ("but got ", r"(\bField '\w{1,64}' expected [\w ]{1,32} but got )[\s\S]*", 0, r"\1[Filtered]"),
+    ("“", r"“[^“”]*+”(?= (?:value|is not|must))", 0, "“[Filtered]”"),
+    ("HTTP_HOST", r"(\bInvalid HTTP_HOST header: )'[^'\n]*'?", 0, r"\1'[Filtered]'"),
+    # E-mail and IPv4 addresses; 1.2.3.4 after a letter or a `v` is a version.
+    ("@", r"(?<![\w.+%-])[\w.+%-]++@[\w-]++(?:\.[\w-]++)++", 0, "[REDACTED_EMAIL]"),
+    (
+        ".",
+        r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w.]*\d)",
+        0,
+        "[REDACTED_IP]",
+    ),
+)  # fmt: skip
 
 _SQL_LITERALS = re.compile(
     r"""(?P<comment>/\*.*?(?:\*/|\Z) | --[^\r\n]*+ | (?<=\s)\#\s[^\r\n]*+)
@@ -170,10 +167,10 @@ class Redactor:
         if secrets:
             self.own.insert(0, re.compile("|".join(map(bounded, secrets))))
         # The same names, lines and statements come again and again.
-        self._short_text = lru_cache(maxsize=4096)(self._redact)
-        self._short_source = lru_cache(maxsize=4096)(
-            partial(self._redact, value=_LITERAL)
-        )
+        cached = lru_cache(maxsize=4096)
+        self._short_text = cached(self._redact)
+        self._short_source = cached(partial(self._redact, value=_LITERAL))
+        self._short_sql = lru_cache(maxsize=1024)(self._shape)
 
     def is_sensitive(self, name):
         return is_sensitive(name, self.policy.sensitive_names)
@@ -265,9 +262,14 @@ class Redactor:
 
     def sql(self, statement):
         """Return the statement's shape: names and keywords, `?` for each literal."""
-        shape = _SQL_LITERALS.sub(_without_literal, statement[:MAX_SQL_LENGTH])
+        if len(statement) < 2048:
+            return self._short_sql(statement)
+        return self._shape(statement[:MAX_SQL_LENGTH])
+
+    def _shape(self, statement):
+        shape = _SQL_LITERALS.sub(_without_literal, statement)[:MAX_LENGTH]
         # Not `text`: without literals, `"password" = ` is a name and no value follows.
-        return _without_tokens(self._without_own(shape[:MAX_LENGTH]))
+        return _without_tokens(self._without_own(shape))
 
 
 def plain_path(path):
@@ -284,10 +286,13 @@ def bounded(secret):
     return pattern if len(secret) >= 12 else rf"(?<![^\W_]){pattern}(?![^\W_])"
 
 
+_compiled = cache(re.compile)
+
+
 def _without_tokens(text):
-    for needle, expression, replacement in _SUBSTITUTIONS:
+    for needle, pattern, flags, replacement in _SUBSTITUTIONS:
         if needle in text:
-            text = expression.sub(replacement, text)
+            text = _compiled(pattern, flags).sub(replacement, text)
     return _LONG.sub(_without_token, text)
 
 

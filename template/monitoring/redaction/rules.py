@@ -14,16 +14,8 @@ MAX_DEPTH = 6
 MAX_ITEMS = 100
 # A client may send any word as its method.
 METHODS = {
-    "CONNECT",
-    "DELETE",
-    "GET",
-    "HEAD",
-    "OPTIONS",
-    "PATCH",
-    "POST",
-    "PUT",
-    "TRACE",
-}
+    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
+}  # fmt: skip
 METHOD_KEYS = {"method", "http.method", "http.request.method"}
 # Names that developers choose. In strict mode, one that is not made of words is dropped.
 NAME_KEYS = {
@@ -65,8 +57,9 @@ CONTEXT_KEYS = {
 }
 # Texts in the data of spans, logs and metrics. Numbers and truth values stay, too.
 ATTRIBUTES = {
-    "cache.hit", "cache.item_size", "cache.success", "code.file.path", "code.filepath", "code.function",
-    "code.function.name", "code.lineno", "code.line.number", "code.namespace",
+    "cache.hit", "cache.item_size", "cache.success", "code.file.path", "code.filepath",
+    "code.function", "code.function.name", "code.lineno", "code.line.number",
+    "code.namespace",
     "db.name", "db.namespace", "db.operation", "db.operation.name", "db.system",
     "db.system.name", "db.driver.name", "django.view", "http.method",
     "http.request.method", "http.route", "http.response.status_code", "http.status_code",
@@ -77,6 +70,7 @@ ATTRIBUTES = {
     "sentry.trace_lifecycle", "sentry.message.template", "server.port",
     "thread.id",
 }  # fmt: skip
+EXTRA_OF_SDK = {"request", "sys.argv"}
 # Breadcrumbs that the SDK makes: their messages and data hold what was dealt with.
 COMMAND_CRUMBS = {"redis", "subprocess"}
 HTTP_CRUMBS = {"http", "httplib"}
@@ -84,15 +78,16 @@ HTTP_CRUMB_KEYS = {
     "method", "http.method", "http.request.method", "status_code",
     "http.response.status_code",
 }  # fmt: skip
-# Security events have their own file, logs/security.log.
+# Of attributes: https://develop.sentry.dev/sdk/telemetry/attributes/
 TYPES = {bool: "boolean", int: "integer", float: "double", str: "string"}
-PRIVATE_LOGGERS = ("security", "django.security")
+# Security events have their own file, logs/security.log.
+PRIVATE_LOGGERS = ("security.", "django.security.")
 
 
 def is_private(logger):
     """Whether it is one of the loggers of security events; typed if of an attribute."""
     name = logger.get("value") if isinstance(logger, dict) else logger
-    return str(name).startswith(PRIVATE_LOGGERS)
+    return f"{name}.".startswith(PRIVATE_LOGGERS)
 
 
 def is_number_or_uuid(value):
@@ -201,7 +196,9 @@ class Rules:
         return value
 
     def pick(self, mapping, keys):
-        return {key: self.value(key, mapping[key]) for key in keys & mapping.keys()}
+        return {
+            key: self.value(key, value) for key, value in mapping.items() if key in keys
+        }
 
     def value(self, key, value):
         """A value that is kept for its key."""
@@ -263,9 +260,9 @@ class Rules:
                 and (kept_context := self.context(name, context))
             }
         if extra := event.get("extra"):
-            kept["extra"] = self.own_tree(
-                {k: v for k, v in extra.items() if k not in ("sys.argv", "request")}
-            )
+            extra = {k: v for k, v in extra.items() if k not in EXTRA_OF_SDK}
+            if extra := self.own_tree(extra):
+                kept["extra"] = extra
         if crumbs := event.get("breadcrumbs"):
             values = crumbs.get("values") if isinstance(crumbs, dict) else crumbs
             kept["breadcrumbs"] = {
@@ -516,6 +513,9 @@ class Rules:
         kept["profile"] = {
             **self.pick(inner, {"stacks", "samples"}),
             "frames": [self.frame(frame) for frame in inner.get("frames") or []],
+            "thread_metadata": {
+                id: {} for id in map(str, inner.get("thread_metadata") or {})
+            },
         }
         kept["runtime"] = self.pick(profile.get("runtime") or {}, {"name", "version"})
         kept["os"] = self.pick(profile.get("os") or {}, {"name", "version"})
