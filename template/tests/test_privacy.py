@@ -20,7 +20,8 @@ from monitoring import config, sdk
 from monitoring.redaction.patterns import Redactor
 from monitoring.redaction.secrets import own_secrets
 
-pytestmark = pytest.mark.django_db
+# With real transactions, since a request through WSGI takes its own connection.
+pytestmark = pytest.mark.django_db(transaction=True)
 
 PAGES = ["/", "/admin/login/", "/no-such-page/"]
 
