@@ -2,14 +2,18 @@
 
 import logging
 import secrets
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.http import Http404, JsonResponse
+from django.shortcuts import render
 from django.template import Context, Template
 from django.utils.decorators import decorator_from_middleware
 from django.utils.deprecation import MiddlewareMixin
+
+from . import config
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +51,7 @@ class FailingMiddleware(MiddlewareMixin):
 
 @decorator_from_middleware(FailingMiddleware)
 def in_middleware(request):
-    """Never reached."""
+    """An error of a middleware."""
 
 
 def log():
@@ -87,6 +91,23 @@ TYPES = {
 }
 
 
+def index(request):
+    """Show the state of monitoring, and a button for each type of error."""
+    if not settings.DEBUG:
+        raise Http404
+    context = {"types": [(n, summary(function)) for n, function in TYPES.items()]}
+    try:
+        context["config"] = loaded = config.load()
+        context["host"] = urlsplit(loaded.dsn).hostname
+    except config.ConfigError as error:
+        context["problem"] = str(error)
+    return render(request, "monitoring/debug.html", context)
+
+
+def summary(function):
+    return " ".join(function.__doc__.split())
+
+
 def sentry_test(request):
     """Fail in the way `?type=` says; answer 200 for the types that do not raise."""
     if not settings.DEBUG:
@@ -101,4 +122,4 @@ def sentry_test(request):
         in_middleware(request)
     else:
         TYPES[name]()
-    return JsonResponse({"type": name, "done": " ".join(TYPES[name].__doc__.split())})
+    return JsonResponse({"type": name, "done": summary(TYPES[name])})
