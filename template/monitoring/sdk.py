@@ -1,5 +1,6 @@
 """The one call of `sentry_sdk.init`. Nothing else in the project calls it."""
 
+import logging
 import os
 import warnings
 
@@ -10,6 +11,7 @@ from sentry_sdk.integrations.django import DjangoIntegration
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.integrations.modules import ModulesIntegration
 
+from .noise import IGNORED_ERRORS, OnceInAWhile, RepeatLimit
 from .redaction.transport import redacting_transport
 from .sampling import make_traces_sampler
 
@@ -38,6 +40,14 @@ def init(config, redactor):
     os.environ.pop("SENTRY_PRINT_ENVELOPES", None)
     for name in PRIVATE_LOGGERS:
         ignore_logger(name)
+    logging.getLogger("urllib3.connectionpool").addFilter(OnceInAWhile())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated")
+        sentry_sdk.init(**client_options(config, redactor))
+
+
+def client_options(config, redactor):
+    """Return the options of `sentry_sdk.init`, each with its reason."""
     options = {
         "dsn": config.dsn,
         "environment": config.environment,
@@ -68,6 +78,9 @@ def init(config, redactor):
         "strict_trace_continuation": True,
         # Stated, or the variable SENTRY_SPOTLIGHT would open a way around the transport.
         "spotlight": False,
+        # Noise.
+        "ignore_errors": IGNORED_ERRORS,
+        "before_send": RepeatLimit().before_send,
         # Cost.
         "max_value_length": 4096,
         "max_breadcrumbs": 30,
@@ -84,9 +97,7 @@ def init(config, redactor):
     # SDK 3 knows only profiles of whole processes, not of a share of the requests.
     if config.traces_sample_rate and "profiles_sample_rate" in DEFAULT_OPTIONS:
         options["profiles_sample_rate"] = config.profiles_sample_rate
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated")
-        sentry_sdk.init(**options)
+    return options
 
 
 def template_of_log_message(breadcrumb, hint):
