@@ -56,7 +56,21 @@ class SentryContextMiddleware:
             "request_method": request.method,
             "storage_backend": settings.STORAGES["default"]["BACKEND"].split(".")[-1],
         }
+        if request_id := getattr(request, "id", None):
+            event["tags"]["request_id"] = request_id
+            if is_unhandled(event) and not getattr(request, "reported", False):
+                # The dashboard finds what the error page shows as its reference.
+                event["event_id"] = request_id
+                request.reported = True
         return event
+
+
+def is_unhandled(event):
+    """Whether this is the event of an error that nobody caught."""
+    return any(
+        (value.get("mechanism") or {}).get("handled") is False
+        for value in (event.get("exception") or {}).get("values") or []
+    )
 
 
 def load_user(request, exception):
