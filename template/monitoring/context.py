@@ -77,11 +77,16 @@ def load_user(request, exception):
     """Make `request.user` known, unless the database is what failed."""
     if not hasattr(request, "user") or isinstance(exception, DatabaseError):
         return
+    session = getattr(request, "session", None)
+    accessed = getattr(session, "accessed", None)
     try:
         request.user.is_authenticated  # noqa: B018
     except Exception:  # noqa: S110
         # The event matters more than the name on it.
         pass
+    if session is not None:
+        # Or the response would vary by cookie only because there was an event.
+        session.accessed = accessed
 
 
 def loaded_user(request):
