@@ -1,7 +1,10 @@
 """`manage.py sentry_check` against servers that behave, and servers that do not."""
 
 import json
+import socket
 import subprocess
+import threading
+from contextlib import suppress
 
 import pytest
 
@@ -165,3 +168,21 @@ def test_a_server_without_tls_is_named(check, sink):
     result = check(SENTRY_DSN=sink.dsn.replace("http:", "https:"))
     assert result.returncode == 1
     assert "FAILED TLS: the server does not speak TLS" in result.stdout
+
+
+def test_a_server_that_does_not_speak_http_is_named(check):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=greet, args=[server], daemon=True).start()
+        port = server.getsockname()[1]
+        result = check(SENTRY_DSN=f"http://public@127.0.0.1:{port}/1")
+    assert result.returncode == 1
+    assert "FAILED Ingest: the connection broke" in result.stdout
+
+
+def greet(server):
+    """Answer each connection as a mail server does."""
+    with suppress(OSError):  # until it is closed
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"220 mail.example ESMTP\r\n")

@@ -1,5 +1,6 @@
 """Asks the server behind a DSN, one step after the other, whether it takes events."""
 
+import http.client
 import json
 import socket
 import ssl
@@ -185,9 +186,10 @@ class Probe:
             "X-Sentry-Auth": auth,
             "User-Agent": CLIENT,
         }
-        request = urllib.request.Request(self.url, envelope, headers)
+        # A DSN is checked to start with http:// or https://.
+        request = urllib.request.Request(self.url, envelope, headers)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as response:
+            with urllib.request.urlopen(request, timeout=self.timeout) as response:  # noqa: S310
                 return Verdict(
                     step, f"project {self.project} accepts (HTTP {response.status})"
                 )
@@ -196,7 +198,7 @@ class Probe:
             again = error.headers.get("Retry-After")
             wait = f", and asks to wait {again} s" if again else ""
             return Verdict(step, f"the server answers HTTP {error.code}{wait}", fix)
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             return Verdict(
                 step,
