@@ -84,8 +84,11 @@ def client_options(config, redactor):
         # Cost.
         "max_value_length": 4096,
         "max_breadcrumbs": 30,
-        # Events waiting for a slow Sentry; the default of 100 loses a third of a burst.
-        "transport_queue_size": 1000,
+        # What may wait for a slow Sentry: 2,000 errors at once and their traces, 10 kB
+        # each. The SDK's 100 would lose a third of them even to a fast one.
+        "transport_queue_size": 2500,
+        # Seconds for which a process that ends waits for them.
+        "shutdown_timeout": 1.5,
         "auto_enabling_integrations": False,
         "disabled_integrations": [ArgvIntegration(), ModulesIntegration()],
         "integrations": [

@@ -121,7 +121,7 @@ class Command(BaseCommand):
 
         _, collected, sent = next(sample.envelopes(loaded, redactor))
         before = collected.items[0].payload.json
-        after = sent.items[0].payload.json
+        after = json.loads(sent.items[0].get_bytes())
         self.report["preview"] = {"collected": before, "sent": after}
         rows = [("", "collected", "sent")] + [
             (path, as_text(old), "–" if new is None else as_text(new))
