@@ -22,6 +22,12 @@ IGNORED_ERRORS = [
     SystemExit,
 ]
 
+# How messages of errors begin whose class says too little.
+IGNORED_MESSAGES = (
+    # Uvicorn asks for it at each start, and goes on without it.
+    "Django can only handle ASGI/HTTP connections, not lifespan",
+)
+
 # Events of one error, by type and place, that are sent in a minute. More say no more.
 MAX_REPEATS = 3000
 
@@ -30,7 +36,8 @@ SILENCE = 600
 
 
 class RepeatLimit:
-    """Drops what comes after the first `limit` equal errors of a minute."""
+    """Drops what comes after the first `limit` equal errors of a minute, and what is in
+    IGNORED_MESSAGES."""
 
     def __init__(self, limit=MAX_REPEATS, clock=time.monotonic):
         self.limit = limit
@@ -40,6 +47,8 @@ class RepeatLimit:
         self.counts = {}
 
     def before_send(self, event, hint):
+        if (last_exception(event).get("value") or "").startswith(IGNORED_MESSAGES):
+            return None
         key = self.key(event)
         with self.lock:
             minute = self.clock() // 60
@@ -50,11 +59,15 @@ class RepeatLimit:
 
     @staticmethod
     def key(event):
-        exception = ((event.get("exception") or {}).get("values") or [{}])[-1]
+        exception = last_exception(event)
         frame = ((exception.get("stacktrace") or {}).get("frames") or [{}])[-1]
         place = frame.get("filename"), frame.get("lineno")
         message = (event.get("logentry") or {}).get("message")
         return exception.get("type"), place, message
+
+
+def last_exception(event):
+    return ((event.get("exception") or {}).get("values") or [{}])[-1]
 
 
 class OnceInAWhile(logging.Filter):
