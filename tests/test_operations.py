@@ -1,13 +1,17 @@
 """What an operator relies on: references that meet, no noise, scheduled commands."""
 
+import json
 import re
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import yaml
 
 from tests.servers.process import Process, free_port
 from tests.servers.sink import Sink
@@ -300,3 +304,103 @@ def test_a_scheduled_command_runs_while_sentry_hangs(manage, sink):
     result = manage("nightly", SENTRY_DSN=sink.dsn)
     assert result.returncode == 0
     assert time.monotonic() - started < 15
+
+
+# --- Releases -------------------------------------------------------------------------
+
+
+class Releases(BaseHTTPRequestHandler):
+    """As much of Sentry's API for releases as sentry-cli needs."""
+
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        token = self.headers["Authorization"]
+        self.server.received.append((self.command, self.path, token, body))
+        release = {
+            "version": "1",
+            "dateCreated": "2026-01-01T00:00:00Z",
+            "newGroups": 0,
+            "projects": [{"slug": "shop", "name": "shop"}],
+        }
+        content = json.dumps([] if self.command == "GET" else release).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_PUT = answer
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def release(render, environment, tmp_path):
+    """Return a function that runs the step of the CI that tells Sentry of a release."""
+    folder = render(tmp_path / "shop")
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for arguments in (
+        ["init", "-q"],
+        ["remote", "add", "origin", "https://github.com/example/shop.git"],
+        ["add", "."],
+        [*author, "commit", "-q", "-m", "Open the shop"],
+    ):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
+    workflow = yaml.safe_load((folder / ".github/workflows/ci.yml").read_text())
+    job = workflow["jobs"]["release"]
+    step = job["steps"][-1]
+
+    def run(**variables):
+        assert set(variables) == set(step["env"])
+        return subprocess.run(
+            ["bash", "-e", "-c", step["run"]],
+            cwd=folder,
+            env=environment | variables | {"GITHUB_SHA": "4f1d" * 10},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    run.folder, run.job = folder, job
+    return run
+
+
+def test_ci_tells_sentry_the_commits_of_a_release(release):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Releases) as server:
+        server.received = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        result = release(
+            SENTRY_AUTH_TOKEN="a-token",
+            SENTRY_ORG="corner",
+            SENTRY_PROJECT="shop",
+            SENTRY_URL=f"http://127.0.0.1:{server.server_port}/",
+        )
+        server.shutdown()
+    assert result.returncode == 0, result.stdout
+    sent = b" ".join(body for *_, body in server.received).decode()
+    assert f'"version":"{"4f1d" * 10}"' in sent
+    assert "Open the shop" in sent
+    assert "dateReleased" in sent
+    assert {token for _, _, token, _ in server.received} == {"Bearer a-token"}
+    assert all("/organizations/corner/" in path for _, path, *_ in server.received)
+
+
+def test_ci_tells_sentry_nothing_without_a_token(release):
+    result = release(
+        SENTRY_AUTH_TOKEN="", SENTRY_ORG="", SENTRY_PROJECT="", SENTRY_URL="x"
+    )
+    assert result.returncode == 0
+    assert result.stdout == "Skipped: there is no secret SENTRY_AUTH_TOKEN.\n"
+
+
+def test_the_token_of_ci_stays_in_one_step(release):
+    text = "".join(
+        path.read_text()
+        for path in release.folder.rglob("*")
+        if path.is_file() and ".git" not in path.parts and path.suffix != ".md"
+    )
+    uses = text.count("secrets.SENTRY_AUTH_TOKEN")
+    assert uses == str(release.job["steps"][-1]).count("secrets.SENTRY_AUTH_TOKEN") == 1
+    assert "SENTRY_AUTH_TOKEN" not in (release.folder / "Dockerfile").read_text()
+    assert release.job["continue-on-error"] is True
