@@ -77,5 +77,5 @@ def differences(collected, sent, path=""):
         for index, value in enumerate(collected):
             other = sent[index] if index < len(sent) else None
             yield from differences(value, other, f"{path}[{index}]")
-    elif collected != sent:
+    elif collected != sent and collected not in ("", [], {}):
         yield path, collected, sent

@@ -29,7 +29,7 @@ def value():
 
 
 def api_key():
-    """An error whose message holds an API key, which must arrive redacted."""
+    """An error with an API key in it, which must arrive redacted."""
     raise PermissionError(f"Failed to authenticate with key: {secrets.token_hex(32)}")
 
 
@@ -60,7 +60,7 @@ def log():
 
 
 def slow_query():
-    """A query of about half a second, to be found among the traces."""
+    """A query of about half a second, for the traces."""
     statement = {
         "postgresql": "SELECT pg_sleep(0.5)",
         "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
@@ -71,7 +71,7 @@ def slow_query():
 
 
 def cache_spans():
-    """A cache miss and a cache hit, to be found among the traces."""
+    """A cache miss and a cache hit, for the traces."""
     cache.delete("sentry-test")
     cache.get("sentry-test")
     cache.set("sentry-test", "value", timeout=10)
@@ -98,7 +98,13 @@ def index(request):
     context = {"types": [(n, summary(function)) for n, function in TYPES.items()]}
     try:
         context["config"] = loaded = config.load()
-        context["host"] = urlsplit(loaded.dsn).hostname
+        context["facts"] = {
+            "Errors go to": urlsplit(loaded.dsn).hostname,
+            "Environment": loaded.environment,
+            "Release": loaded.release,
+            "Requests traced": f"{100 * loaded.traces_sample_rate:g} %",
+            "Of those profiled": f"{100 * loaded.profiles_sample_rate:g} %",
+        }
     except config.ConfigError as error:
         context["problem"] = str(error)
     return render(request, "monitoring/debug.html", context)

@@ -140,7 +140,7 @@ def test_debug_endpoint_fails_as_asked(debug_endpoint, caplog, name, status):
     [
         ("", "<code>SENTRY_DSN</code> is empty"),
         ("nonsense", "SENTRY_DSN is not a DSN"),
-        (DSN, "errors go to <strong>sentry.example</strong>"),
+        (DSN, "<dd>sentry.example</dd>"),
     ],
 )
 def test_debug_page_shows_the_state_and_a_button_for_each_type(

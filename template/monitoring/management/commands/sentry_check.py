@@ -132,11 +132,14 @@ class Command(BaseCommand):
             "\nA sample error, where what is sent differs from what was collected:\n"
         )
         for path, old, new in rows:
-            cells = (wrap(path, 24), wrap(old, width), wrap(new, width))
+            label = path if len(path) <= 24 else f"…{path[-23:]}"
+            cells = ([label], wrap(old, width), wrap(new, width))
             for line in range(max(map(len, cells))):
-                parts = (cell[line] if line < len(cell) else "" for cell in cells)
-                label, left, right = parts
-                self.line(f"  {label:24}  {left:{width}}  {right}".rstrip())
+                first, left, right = (
+                    cell[line] if line < len(cell) else "" for cell in cells
+                )
+                self.line(f"  {first:24}  {left:{width}}  {right}".rstrip())
+        self.line("")
 
     # --- Output -------------------------------------------------------------------------
 
