@@ -51,6 +51,13 @@ urlpatterns = [
     *urlpatterns,
 ]
 ''',
+    "probe_wsgi.py": """
+import sentry_sdk
+from config.wsgi import application
+
+for number in range(20):
+    sentry_sdk.capture_message(f"before the fork, {number}")
+""",
     "probe_middleware.py": """
 class Failing:
     def __init__(self, get_response):
@@ -417,3 +424,27 @@ def test_errors_are_delivered_while_the_server_stops(serve):
         process.stop()
         time.sleep(0.2)
         assert len(sink.events()) == 20
+
+
+def test_what_waits_while_workers_are_forked_arrives_once(project, environment):
+    folder, python = project
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    with Sink() as sink:
+        with Process(
+            [
+                *(python.parent / "gunicorn", "--bind", address, "--workers", "3"),
+                "probe_wsgi",
+            ],
+            cwd=folder,
+            env=environment | {"SENTRY_DSN": sink.dsn},
+            ready_url=f"http://{address}/healthz/",
+        ) as process:
+            browser = Browser(process.url)
+            for _ in range(12):
+                browser.get("/api/v1/debug/sentry-test/?type=value")
+            process.stop()
+        time.sleep(0.3)
+        messages = [event["message"] for event in sink.events() if "message" in event]
+        assert sorted(messages) == sorted(f"before the fork, {n}" for n in range(20))
+        assert len(sink.events()) == 20 + 12

@@ -87,6 +87,20 @@ def init(config, redactor):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated")
         sentry_sdk.init(**options)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=renew_transport)
+
+
+def renew_transport():
+    """Give a forked process a transport of its own, with what the SDK leaves shared.
+
+    It would write into the connection of its parent, and send its queue once more.
+    """
+    client = sentry_sdk.get_client()
+    if client.transport:
+        client.transport = type(client.transport)(client.options)
+        if client.monitor:
+            client.monitor.transport = client.transport
 
 
 def template_of_log_message(breadcrumb, hint):
