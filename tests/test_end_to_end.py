@@ -1,13 +1,12 @@
 """From the first command to the error in a Sentry-compatible server."""
 
 import re
-import subprocess
 
 import pytest
 
 from tests.servers.bugsink import Bugsink
 from tests.servers.process import Process, free_port
-from tests.test_monitoring import PASSWORD, Browser
+from tests.test_monitoring import Browser, migrate_with_user
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +20,7 @@ def test_an_error_of_a_fresh_project_is_found_in_bugsink(
 ):
     project = render(tmp_path / "my_site", sentry_dsn=bugsink.dsn)
     python = python_for(project)
-    create = (
-        "from django.contrib.auth import get_user_model as model;"
-        f"model().objects.create_superuser('alice', 'alice@example.com', '{PASSWORD}')"
-    )
-    for arguments in (["migrate", "-v0"], ["shell", "-c", create]):
-        subprocess.run([python, "manage.py", *arguments], cwd=project, check=True)
+    migrate_with_user(project, python)
     port = free_port()
     with Process(
         [python.parent / "gunicorn", "--bind", f"127.0.0.1:{port}", "config.wsgi"],

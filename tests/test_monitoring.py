@@ -125,6 +125,16 @@ def command(server, python, port, application="config"):
     }[server]
 
 
+def migrate_with_user(folder, python):
+    """Make the tables of a project, and the superuser whom `Browser.log_in` expects."""
+    create = (
+        "from django.contrib.auth import get_user_model as model;"
+        f"model().objects.create_superuser('alice', 'alice@example.com', '{PASSWORD}')"
+    )
+    for arguments in (["migrate", "-v0"], ["shell", "-c", create]):
+        subprocess.run([python, "manage.py", *arguments], cwd=folder, check=True)
+
+
 @pytest.fixture(scope="module")
 def project(render, python_for, tmp_path_factory):
     """A project with the default answers, a user, and the probes above."""
@@ -132,12 +142,7 @@ def project(render, python_for, tmp_path_factory):
     for name, text in PROBES.items():
         (folder / name).write_text(text)
     python = python_for(folder, "uvicorn")
-    create = (
-        "from django.contrib.auth import get_user_model as model;"
-        f"model().objects.create_superuser('alice', 'alice@example.com', '{PASSWORD}')"
-    )
-    for arguments in (["migrate", "-v0"], ["shell", "-c", create]):
-        subprocess.run([python, "manage.py", *arguments], cwd=folder, check=True)
+    migrate_with_user(folder, python)
     return folder, python
 
 

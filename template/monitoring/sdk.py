@@ -14,13 +14,11 @@ from .redaction.transport import redacting_transport
 from .sampling import make_traces_sampler
 
 # Collect little: what is not collected cannot leak. A category that is left out here
-# would be collected, so every one is stated.
+# would be collected, so every one is stated, here or where the policy decides.
 NOTHING = {
     "user_info": False,
     "cookies": {"mode": "off"},
-    "http_headers": {"request": {"mode": "off"}},
     "http_bodies": [],
-    "url_query_params": {"mode": "off"},
     "graphql": {"document": False, "variables": False},
     "gen_ai": {"inputs": False, "outputs": False},
     "database_query_data": False,
