@@ -1,0 +1,1 @@
+"""Put into a generated project, as its app `probe`."""
