@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.exceptions import MiddlewareNotUsed
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import DatabaseError
+from django.http.request import HttpHeaders
 from django.utils.functional import SimpleLazyObject
 
 
@@ -28,12 +29,27 @@ class SentryContextMiddleware:
         self.get_response = get_response
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
+            self.process_view = self.process_view_async
 
     def __call__(self, request):
         from sentry_sdk import get_isolation_scope
 
+        from .tracing import child_span, is_traced
+
         get_isolation_scope().add_event_processor(partial(self.describe, request))
+        if is_traced():
+            span = child_span("middleware.django", "middleware before the view")
+            request.middleware_span = span.__enter__()
         return self.get_response(request)
+
+    def process_view(self, request, *args):
+        """End the span of all the middleware, in which its queries are seen."""
+        if span := getattr(request, "middleware_span", None):
+            span.__exit__(None, None, None)
+
+    async def process_view_async(self, *args):
+        """Spares async requests the way to another thread and back."""
+        type(self).process_view(self, *args)
 
     def process_exception(self, request, exception):
         """Load the user while it can be done: after the view, before the report."""
@@ -51,6 +67,10 @@ class SentryContextMiddleware:
                 "username": user.get_username(),
                 "is_staff": getattr(user, "is_staff", False),
             }
+        headers = event.setdefault("request", {}).setdefault("headers", {})
+        for name in self.redactor.policy.allowed_headers:
+            if (key := HttpHeaders.to_wsgi_name(name)) in request.META:
+                headers[name] = request.META[key]
         event["tags"] = dict(event.get("tags") or {}) | {
             "request_path": self.redactor.path(request.path, request.resolver_match),
             "request_method": request.method,

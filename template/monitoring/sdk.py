@@ -1,5 +1,6 @@
 """The one call of `sentry_sdk.init`. Nothing else in the project calls it."""
 
+import logging
 import os
 import warnings
 
@@ -9,22 +10,28 @@ from sentry_sdk.integrations.argv import ArgvIntegration
 from sentry_sdk.integrations.django import DjangoIntegration
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.integrations.modules import ModulesIntegration
+from sentry_sdk.scope import add_global_event_processor
 
 from .redaction.transport import redacting_transport
 from .sampling import make_traces_sampler
+from .tracing import spared
 
 # Collect little: what is not collected cannot leak. A category that is left out here
 # would be collected, so every one is stated, here or where the policy decides.
 NOTHING = {
     "user_info": False,
     "cookies": {"mode": "off"},
+    "http_headers": {"request": {"mode": "off"}},  # SentryContextMiddleware adds some.
     "http_bodies": [],
     "graphql": {"document": False, "variables": False},
     "gen_ai": {"inputs": False, "outputs": False},
     "database_query_data": False,
     "queues": False,
     "stack_frame_variables": False,
+    "frame_context_lines": 0,  # The redaction adds the lines of code.
 }
+
+PLAIN = (str, int, float, bool)
 
 # Security events have their own file, logs/security.log.
 PRIVATE_LOGGERS = ("security", "django.security", "django.security.*")
@@ -41,21 +48,13 @@ def init(config, redactor):
         "environment": config.environment,
         "release": config.release,
         "transport": redacting_transport(config, redactor),
-        "traces_sampler": make_traces_sampler(config.traces_sample_rate),
         # Privacy.
         "data_collection": NOTHING
         | {
-            "http_headers": {
-                "request": {
-                    "mode": "allowlist",
-                    "terms": sorted(config.policy.allowed_headers),
-                }
-            },
             "url_query_params": {
                 "mode": "allowlist",
                 "terms": sorted(config.policy.allowed_query_params),
             },
-            "frame_context_lines": 5 if config.policy.source_context else 0,
         },
         "max_request_body_size": "never",
         "server_name": "",
@@ -73,18 +72,21 @@ def init(config, redactor):
         "transport_queue_size": 1000,
         "auto_enabling_integrations": False,
         "disabled_integrations": [ArgvIntegration(), ModulesIntegration()],
-        "integrations": [
-            DjangoIntegration(
-                middleware_spans=True, signals_spans=False, cache_spans=True
-            )
-        ],
+        "integrations": [DjangoIntegration(signals_spans=False, cache_spans=True)],
     }
+    # With a rate of 0, the SDK would still make the spans, only not send them.
+    if config.traces_sample_rate:
+        options["traces_sampler"] = make_traces_sampler(config.traces_sample_rate)
     # SDK 3 knows only profiles of whole processes, not of a share of the requests.
     if config.traces_sample_rate and "profiles_sample_rate" in DEFAULT_OPTIONS:
         options["profiles_sample_rate"] = config.profiles_sample_rate
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), spared():
         warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated")
         sentry_sdk.init(**options)
+    add_global_event_processor(drop_early)
+    if not sentry_sdk.get_client().options["debug"]:
+        # What it says of each trace would be made, and then not shown.
+        logging.getLogger("sentry_sdk.errors").setLevel(logging.CRITICAL)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=renew_transport)
 
@@ -107,3 +109,16 @@ def template_of_log_message(breadcrumb, hint):
         breadcrumb["message"] = str(record.msg)
         breadcrumb["data"] = {}
     return breadcrumb
+
+
+def drop_early(event, hint):
+    """Drop objects that redaction would drop, before the SDK makes texts of them.
+
+    The text of a query set in a template's context takes a query.
+    """
+    for span in event.get("spans") or ():
+        data = span.get("data") or {}
+        span["data"] = {k: v for k, v in data.items() if isinstance(v, PLAIN)}
+    if request := event.get("request"):
+        request.pop("env", None)
+    return event

@@ -234,7 +234,7 @@ def test_the_exception_stays(event):
     assert frame["function"] == "kept"
     assert frame["lineno"] > 0
     assert frame["context_line"].startswith("    raise ValueError(")
-    assert len(frame["pre_context"]) == 5
+    assert len(frame["pre_context"]) >= 3
     assert "vars" not in frame
 
 
@@ -295,10 +295,9 @@ def test_spans_stay(kept):
     assert ("cart", "price the cart") in names
     statement = "SELECT ? FROM accounts_user WHERE id = ? AND ? = ?"
     assert ("db", statement) in names
-    assert any(
-        op == "middleware.django" and "SessionMiddleware" in name for op, name in names
-    )
-    (http,) = [(name, data) for op, name, data in found if op == "http.client"]
+    assert ("middleware.django", "middleware before the view") in names
+    # Not the one in which the SDK sends what it streams.
+    (http,) = [(name, data) for _, name, data in found if name.startswith("GET http")]
     assert http[0].startswith("GET http://localhost:")
     assert http[1].get("http.response.status_code", http[1].get("status_code")) == 200
     hits = [data["cache.hit"] for op, _, data in found if op == "cache.get"]

@@ -1,5 +1,6 @@
 """What each kind of envelope item may carry. What is not named here stays behind."""
 
+import linecache
 import math
 import re
 import uuid
@@ -34,6 +35,7 @@ EVENT_KEYS = {
     "release", "environment", "dist", "sdk", "transaction_info",
 }  # fmt: skip
 FRAME_KEYS = {"filename", "function", "module", "lineno", "colno", "in_app", "platform"}
+SOURCE_LINES = 3  # before and after that of the frame
 SOURCE_KEYS = {"context_line", "pre_context", "post_context"}
 MECHANISM_KEYS = {
     "type", "handled", "synthetic", "source", "exception_id", "parent_id",
@@ -102,6 +104,21 @@ def own_host(netloc):
     host, _ = split_domain_port(netloc.rpartition("@")[2])
     known = host and validate_host(host, settings.ALLOWED_HOSTS)
     return netloc.rpartition("@")[2] if known else FILTERED
+
+
+def source_context(path, number):
+    """Return line `number` (from 1) of a Python file, and those before and after it.
+
+    Here and not in the SDK, which reads the whole file for each frame of each error.
+    """
+    if not path or not number or not path.endswith(".py"):
+        return {}
+    lines = linecache.getlines(path)
+    return {
+        "pre_context": lines[max(0, number - 1 - SOURCE_LINES) : number - 1],
+        "context_line": "".join(lines[number - 1 : number]),
+        "post_context": lines[number : number + SOURCE_LINES],
+    }
 
 
 class Rules:
@@ -318,19 +335,29 @@ class Rules:
         return kept
 
     def stacktrace(self, stacktrace):
-        return {"frames": [self.frame(f) for f in stacktrace.get("frames") or []]}
+        frames = stacktrace.get("frames") or []
+        return {"frames": [self.frame(frame) | self.source(frame) for frame in frames]}
 
     def frame(self, frame):
-        kept = self.pick(frame, FRAME_KEYS)
-        if self.policy.source_context and not self.policy.strict:
-            for key in SOURCE_KEYS & frame.keys():
-                lines = frame[key]
-                kept[key] = (
-                    [self.redactor.source(line) for line in lines or []]
-                    if isinstance(lines, list)
-                    else self.redactor.source(lines or "")
-                )
-        return kept
+        return self.pick(frame, FRAME_KEYS)
+
+    def source(self, frame):
+        """The lines of code around a frame."""
+        if not self.policy.source_context or self.policy.strict:
+            return {}
+        if not frame.get("context_line"):  # A template's frame has them.
+            frame = source_context(frame.get("abs_path"), frame.get("lineno"))
+        return {
+            key: self.lines(frame[key])
+            for key in SOURCE_KEYS & frame.keys()
+            if frame[key]
+        }
+
+    def lines(self, code):
+        """A line, or a list of lines."""
+        if isinstance(code, list):
+            return [self.lines(line) for line in code]
+        return self.redactor.source(code.rstrip("\r\n"))
 
     def request(self, request, tags):
         kept = self.pick(request, {"method"})

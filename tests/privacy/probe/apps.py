@@ -58,5 +58,8 @@ def changed(options):
             "disabled_integrations": [],
         }
     if os.environ["PROBE_REDACTION"] == "none":
+        from monitoring import sdk
+
         del options["transport"], options["before_breadcrumb"]
+        sdk.drop_early = lambda event, hint: event
     return options
