@@ -222,6 +222,7 @@ def test_errors_arrive_with_stack_trace_request_and_tags(traced, kind):
     assert event["release"] == "abc1234"
     assert event["transaction"] == "/api/v1/debug/sentry-test/"
     assert event["tags"] == {
+        "request_id": event["event_id"],
         "request_path": "/api/v1/debug/sentry-test/",
         "request_method": "GET",
         "storage_backend": "FileSystemStorage",

@@ -48,6 +48,7 @@ class SecurityFormatter(logging.Formatter):
                 "forwarded_for": request.META.get("HTTP_X_FORWARDED_FOR"),
                 "method": request.method,
                 "path": request.path,
+                "request_id": getattr(request, "id", None),
             }
         event = printable(record.getMessage()[: 2 * FIELD_LENGTH])
         line = f"{self.formatTime(record)} {record.levelname} {record.name}: {event}"

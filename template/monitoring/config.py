@@ -37,6 +37,11 @@ class Config:
     def public_key(self):
         return urlsplit(self.dsn).username
 
+    @property
+    def masked_dsn(self):
+        """The DSN as it may be shown: without most of its key."""
+        return self.dsn.replace(self.public_key, f"{self.public_key[:4]}****")
+
 
 def load():
     """Read the settings.

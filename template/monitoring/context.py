@@ -76,18 +76,37 @@ class SentryContextMiddleware:
             "request_method": request.method,
             "storage_backend": settings.STORAGES["default"]["BACKEND"].split(".")[-1],
         }
+        if request_id := getattr(request, "id", None):
+            event["tags"]["request_id"] = request_id
+            if is_unhandled(event) and not getattr(request, "reported", False):
+                # The dashboard finds what the error page shows as its reference.
+                event["event_id"] = request_id
+                request.reported = True
         return event
+
+
+def is_unhandled(event):
+    """Whether this is the event of an error that nobody caught."""
+    return any(
+        (value.get("mechanism") or {}).get("handled") is False
+        for value in (event.get("exception") or {}).get("values") or []
+    )
 
 
 def load_user(request, exception):
     """Make `request.user` known, unless the database is what failed."""
     if not hasattr(request, "user") or isinstance(exception, DatabaseError):
         return
+    session = getattr(request, "session", None)
+    accessed = getattr(session, "accessed", None)
     try:
         request.user.is_authenticated  # noqa: B018
     except Exception:  # noqa: S110
         # The event matters more than the name on it.
         pass
+    if session is not None:
+        # Or the response would vary by cookie only because there was an event.
+        session.accessed = accessed
 
 
 def loaded_user(request):

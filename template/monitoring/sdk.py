@@ -12,6 +12,7 @@ from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.scope import add_global_event_processor
 
+from .noise import IGNORED_ERRORS, OnceInAWhile, RepeatLimit
 from .redaction.transport import redacting_transport
 from .sampling import make_traces_sampler
 from .tracing import spared
@@ -43,6 +44,32 @@ def init(config, redactor):
     os.environ.pop("SENTRY_PRINT_ENVELOPES", None)
     for name in PRIVATE_LOGGERS:
         ignore_logger(name)
+    logging.getLogger("urllib3.connectionpool").addFilter(OnceInAWhile())
+    with warnings.catch_warnings(), spared():
+        warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated")
+        sentry_sdk.init(**client_options(config, redactor))
+    add_global_event_processor(drop_early)
+    if not sentry_sdk.get_client().options["debug"]:
+        # What it says of each trace would be made, and then not shown.
+        logging.getLogger("sentry_sdk.errors").setLevel(logging.CRITICAL)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=renew_transport)
+
+
+def renew_transport():
+    """Give a forked process a transport of its own, with what the SDK leaves shared.
+
+    It would write into the connection of its parent, and send its queue once more.
+    """
+    client = sentry_sdk.get_client()
+    if client.transport:
+        client.transport = type(client.transport)(client.options)
+        if client.monitor:
+            client.monitor.transport = client.transport
+
+
+def client_options(config, redactor):
+    """Return the options of `sentry_sdk.init`, each with its reason."""
     options = {
         "dsn": config.dsn,
         "environment": config.environment,
@@ -65,11 +92,17 @@ def init(config, redactor):
         "strict_trace_continuation": True,
         # Stated, or the variable SENTRY_SPOTLIGHT would open a way around the transport.
         "spotlight": False,
+        # Noise.
+        "ignore_errors": IGNORED_ERRORS,
+        "before_send": RepeatLimit().before_send,
         # Cost.
         "max_value_length": 4096,
         "max_breadcrumbs": 30,
-        # Events waiting for a slow Sentry; the default of 100 loses a third of a burst.
-        "transport_queue_size": 1000,
+        # What may wait for a slow Sentry: 2,000 errors at once and their traces, 10 kB
+        # each. The SDK's 100 would lose a third of them even to a fast one.
+        "transport_queue_size": 2500,
+        # Seconds for which a process that ends waits for them while they leave.
+        "shutdown_timeout": 8,
         "auto_enabling_integrations": False,
         "disabled_integrations": [ArgvIntegration(), ModulesIntegration()],
         "integrations": [DjangoIntegration(signals_spans=False, cache_spans=True)],
@@ -80,27 +113,7 @@ def init(config, redactor):
     # SDK 3 knows only profiles of whole processes, not of a share of the requests.
     if config.traces_sample_rate and "profiles_sample_rate" in DEFAULT_OPTIONS:
         options["profiles_sample_rate"] = config.profiles_sample_rate
-    with warnings.catch_warnings(), spared():
-        warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated")
-        sentry_sdk.init(**options)
-    add_global_event_processor(drop_early)
-    if not sentry_sdk.get_client().options["debug"]:
-        # What it says of each trace would be made, and then not shown.
-        logging.getLogger("sentry_sdk.errors").setLevel(logging.CRITICAL)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=renew_transport)
-
-
-def renew_transport():
-    """Give a forked process a transport of its own, with what the SDK leaves shared.
-
-    It would write into the connection of its parent, and send its queue once more.
-    """
-    client = sentry_sdk.get_client()
-    if client.transport:
-        client.transport = type(client.transport)(client.options)
-        if client.monitor:
-            client.monitor.transport = client.transport
+    return options
 
 
 def template_of_log_message(breadcrumb, hint):

@@ -5,4 +5,7 @@ from django.urls import path
 from . import views
 
 app_name = "monitoring"
-urlpatterns = [path("sentry-test/", views.sentry_test, name="sentry-test")]
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("sentry-test/", views.sentry_test, name="sentry-test"),
+]

@@ -2,14 +2,18 @@
 
 import logging
 import secrets
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.http import Http404, JsonResponse
+from django.shortcuts import render
 from django.template import Context, Template
 from django.utils.decorators import decorator_from_middleware
 from django.utils.deprecation import MiddlewareMixin
+
+from . import config
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +29,7 @@ def value():
 
 
 def api_key():
-    """An error whose message holds an API key, which must arrive redacted."""
+    """An error with an API key in it, which must arrive redacted."""
     raise PermissionError(f"Failed to authenticate with key: {secrets.token_hex(32)}")
 
 
@@ -47,7 +51,7 @@ class FailingMiddleware(MiddlewareMixin):
 
 @decorator_from_middleware(FailingMiddleware)
 def in_middleware(request):
-    """Never reached."""
+    """An error of a middleware."""
 
 
 def log():
@@ -56,7 +60,7 @@ def log():
 
 
 def slow_query():
-    """A query of about half a second, to be found among the traces."""
+    """A query of about half a second, for the traces."""
     statement = {
         "postgresql": "SELECT pg_sleep(0.5)",
         "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
@@ -67,7 +71,7 @@ def slow_query():
 
 
 def cache_spans():
-    """A cache miss and a cache hit, to be found among the traces."""
+    """A cache miss and a cache hit, for the traces."""
     cache.delete("sentry-test")
     cache.get("sentry-test")
     cache.set("sentry-test", "value", timeout=10)
@@ -87,6 +91,29 @@ TYPES = {
 }
 
 
+def index(request):
+    """Show the state of monitoring, and a button for each type of error."""
+    if not settings.DEBUG:
+        raise Http404
+    context = {"types": [(n, summary(function)) for n, function in TYPES.items()]}
+    try:
+        context["config"] = loaded = config.load()
+        context["facts"] = {
+            "Errors go to": urlsplit(loaded.dsn).hostname,
+            "Environment": loaded.environment,
+            "Release": loaded.release,
+            "Requests traced": f"{100 * loaded.traces_sample_rate:g} %",
+            "Of those profiled": f"{100 * loaded.profiles_sample_rate:g} %",
+        }
+    except config.ConfigError as error:
+        context["problem"] = str(error)
+    return render(request, "monitoring/debug.html", context)
+
+
+def summary(function):
+    return " ".join(function.__doc__.split())
+
+
 def sentry_test(request):
     """Fail in the way `?type=` says; answer 200 for the types that do not raise."""
     if not settings.DEBUG:
@@ -101,4 +128,4 @@ def sentry_test(request):
         in_middleware(request)
     else:
         TYPES[name]()
-    return JsonResponse({"type": name, "done": " ".join(TYPES[name].__doc__.split())})
+    return JsonResponse({"type": name, "done": summary(TYPES[name])})

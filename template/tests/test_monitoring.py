@@ -6,9 +6,14 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import Client
+from django.urls import include, path
 
 from monitoring import config
+from monitoring.noise import SILENCE, OnceInAWhile, RepeatLimit
 from monitoring.sampling import make_traces_sampler
+from monitoring.views import TYPES
+
+urlpatterns = [path("debug/", include("monitoring.urls"))]
 
 DSN = "https://public@sentry.example/1"
 
@@ -68,7 +73,7 @@ def test_a_dsn_is_never_repeated_in_an_error(settings, caplog):
 
 
 @pytest.mark.parametrize(
-    ("path", "rate"),
+    ("url", "rate"),
     [
         ("/", 0.5),
         ("/admin/", 0.5),
@@ -85,24 +90,25 @@ def test_a_dsn_is_never_repeated_in_an_error(settings, caplog):
     ],
 )
 def test_requests_are_traced_at_the_configured_rate_but_probes_never(
-    path, rate, context
+    url, rate, context
 ):
-    assert make_traces_sampler(0.5)(context(path)) == rate
+    assert make_traces_sampler(0.5)(context(url)) == rate
 
 
-def test_debug_endpoint_does_not_exist_without_debug(client):
-    assert client.get("/api/v1/debug/sentry-test/?type=division").status_code == 404
+@pytest.mark.parametrize("page", ["", "sentry-test/?type=division"])
+def test_debug_pages_do_not_exist_without_debug(client, page):
+    assert client.get(f"/api/v1/debug/{page}").status_code == 404
 
 
 @pytest.fixture
 def debug_endpoint(settings):
     settings.DEBUG = True
-    settings.ROOT_URLCONF = "monitoring.urls"
+    settings.ROOT_URLCONF = __name__
     return Client(raise_request_exception=False)
 
 
 def test_debug_endpoint_lists_its_types(debug_endpoint):
-    response = debug_endpoint.get("/sentry-test/")
+    response = debug_endpoint.get("/debug/sentry-test/")
     assert response.status_code == 400
     assert {"division", "value", "api_key"} <= set(response.json()["types"])
 
@@ -123,7 +129,63 @@ def test_debug_endpoint_lists_its_types(debug_endpoint):
     ],
 )
 def test_debug_endpoint_fails_as_asked(debug_endpoint, caplog, name, status):
-    response = debug_endpoint.get("/sentry-test/", {"type": name})
+    response = debug_endpoint.get("/debug/sentry-test/", {"type": name})
     assert response.status_code == status
     if name == "logging":
         assert caplog.records[0].levelno == logging.ERROR
+
+
+@pytest.mark.parametrize(
+    ("dsn", "state"),
+    [
+        ("", "<code>SENTRY_DSN</code> is empty"),
+        ("nonsense", "SENTRY_DSN is not a DSN"),
+        (DSN, "<dd>sentry.example</dd>"),
+    ],
+)
+def test_debug_page_shows_the_state_and_a_button_for_each_type(
+    debug_endpoint, settings, dsn, state
+):
+    settings.SENTRY_DSN = dsn
+    page = debug_endpoint.get("/debug/").content.decode()
+    assert state in page
+    assert "public@" not in page
+    for name in TYPES:
+        assert f'name="type" value="{name}"' in page
+
+
+def test_only_the_first_of_many_equal_errors_are_sent():
+    now = 0.0
+    limit = RepeatLimit(limit=3, clock=lambda: now)
+
+    def sent(line, times):
+        frame = {"filename": "views.py", "lineno": line}
+        stacktrace = {"stacktrace": {"frames": [frame]}}
+        event = {"exception": {"values": [{"type": "ValueError", **stacktrace}]}}
+        return sum(limit.before_send(event, {}) is not None for _ in range(times))
+
+    assert sent(line=1, times=10) == 3
+    assert sent(line=2, times=2) == 2
+    now = 61.0
+    assert sent(line=1, times=10) == 3
+
+
+def test_connection_errors_of_the_sdk_are_logged_once(caplog):
+    now = 0.0
+    only_once = OnceInAWhile(clock=lambda: now)
+    record = logging.makeLogRecord(
+        {"msg": "refused", "threadName": "sentry-sdk.Worker"}
+    )
+    assert not any(only_once.filter(record) for _ in range(5))
+    assert caplog.text.count("Sentry cannot be reached: refused") == 1
+    now = SILENCE + 1.0
+    only_once.filter(record)
+    assert caplog.text.count("Sentry cannot be reached: refused") == 2
+    ours = logging.makeLogRecord({"msg": "refused", "threadName": "MainThread"})
+    assert only_once.filter(ours)
+
+
+@pytest.mark.django_db
+def test_monitored_commands_run_without_monitoring_too(capsys):
+    call_command("nightly")
+    assert "Removed expired sessions." in capsys.readouterr().out

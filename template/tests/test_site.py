@@ -8,6 +8,7 @@ from django.test import AsyncClient, Client
 from django.urls import path
 
 from config import health
+from config.request_id import RequestIdFilter
 from config.urls import urlpatterns as site_urls
 
 
@@ -18,6 +19,7 @@ def raises(error):
     return view
 
 
+handler500 = "config.errors.server_error"
 urlpatterns = [
     *site_urls,
     path("forbidden/", raises(PermissionDenied())),
@@ -62,6 +64,27 @@ def test_errors_have_their_own_page(broken_urls, url, status, title):
     response = Client(raise_request_exception=False).get(url)
     assert response.status_code == status
     assert f"<h1>{title}</h1>" in response.content.decode()
+
+
+def test_error_page_response_and_log_share_a_reference(broken_urls, caplog):
+    response = Client(raise_request_exception=False).get("/broken/")
+    reference = response.headers["X-Request-ID"]
+    assert len(reference) == 32
+    assert reference in response.content.decode()
+    RequestIdFilter().filter(record := caplog.records[-1])
+    assert record.name == "django.request"
+    assert record.request_id == reference
+
+
+def test_visitors_do_not_choose_the_id_of_their_request(client):
+    sent = "0123456789abcdef0123456789abcdef"
+    response = client.get("/", headers={"x-request-id": sent})
+    assert response.headers["X-Request-ID"] != sent
+
+
+def test_requests_have_an_id_under_asgi():
+    response = async_to_sync(AsyncClient().get)("/")
+    assert len(response.headers["X-Request-ID"]) == 32
 
 
 # --- Probes ---------------------------------------------------------------------------

@@ -2,13 +2,19 @@
 
 import json
 import logging
+import time
 
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
 from sentry_sdk.transport import HttpTransport
+from sentry_sdk.utils import json_dumps
 
 from .rules import Rules
 
 logger = logging.getLogger("monitoring")
+
+# A stop goes on waiting while in so many seconds so many envelopes leave.
+PATIENCE = 1.5
+PROGRESS = 50
 
 ENVELOPE_HEADERS = {"event_id", "sent_at"}
 ITEM_HEADERS = {"content_type", "item_count", "platform"}
@@ -60,7 +66,8 @@ class Redaction:
         if payload is None:
             payload = json.loads(item.payload.get_bytes())
         headers = {key: item.headers[key] for key in ITEM_HEADERS & item.headers.keys()}
-        payload = PayloadRef(json=rule(payload))
+        # Bytes, since a queue of them takes a third less memory than one of objects.
+        payload = PayloadRef(bytes=json_dumps(rule(payload)))
         return Item(payload=payload, type=item.type, headers=headers)
 
     def headers(self, headers):
@@ -91,6 +98,20 @@ def redacting_transport(config, redactor):
     redaction = Redaction(config, redactor)
 
     class RedactingTransport(HttpTransport):
+        # Seconds for one attempt; after that, a Sentry that is back gets the next event.
+        TIMEOUT = 10
+
+        def flush(self, timeout, callback=None):
+            """Wait up to `timeout` seconds, but not for a Sentry that takes next to
+            nothing: a process that is stopped calls this."""
+            deadline = time.monotonic() + timeout
+            queue = self._worker._queue
+            while (left := deadline - time.monotonic()) > 0:
+                waiting = queue.unfinished_tasks
+                super().flush(min(left, PATIENCE), callback)
+                if waiting - queue.unfinished_tasks < PROGRESS:
+                    break
+
         def capture_envelope(self, envelope):
             redacted = redaction.envelope(
                 envelope,
