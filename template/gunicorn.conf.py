@@ -2,6 +2,29 @@
 
 import os
 from pathlib import Path
+from select import select
+
+from gunicorn.workers.gthread import ThreadWorker
+
+
+class Worker(ThreadWorker):
+    """Loses no request when it stops.
+
+    Gunicorn leaves the port open until the last request is served, and then breaks the
+    connections that came meanwhile. This worker accepts those that wait and closes the
+    port at once: what is refused, a proxy can safely send again.
+    """
+
+    def set_accept_enabled(self, enabled):
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                while select([listener], [], [], 0)[0]:
+                    self.accept(listener)
+                listener.close()
+
+
+worker_class = Worker
 
 # Loaded once, before the workers fork: start-up is logged once, and the workers share the
 # memory of the code. New code therefore needs a restart; HUP only renews the workers.
@@ -16,14 +39,15 @@ bind = "127.0.0.1:8000"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = 4
 
-# A worker silent for 30 s hangs and is replaced. A stopping one has 20 s for the requests it
-# is serving, less than the 30 s after which Docker Compose kills it.
+# A worker silent for 30 s hangs and is replaced. A stopping one has 30 s to serve its
+# requests and to deliver what it logged, less than the 40 s after which Docker Compose
+# kills it.
 timeout = 30
-graceful_timeout = 20
+graceful_timeout = 30
 
 # Bounds what a slow leak can grow to; the jitter keeps workers from restarting together.
-max_requests = 1000
-max_requests_jitter = 100
+max_requests = 10_000
+max_requests_jitter = 1_000
 
 # Workers touch a file to show that they live. In memory that never waits for a disk.
 memory = Path("/dev/shm")  # noqa: S108 - gunicorn picks unpredictable names there

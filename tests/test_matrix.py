@@ -29,6 +29,7 @@ ONLY_IF = {
     ".dockerignore": lambda answers: answers["use_docker"],
     "Dockerfile": lambda answers: answers["use_docker"],
     "docker-compose.yml": lambda answers: answers["use_docker"],
+    "docs/deployment.md": lambda answers: answers["use_docker"],
     ".github/": lambda answers: answers["ci"] == "github",
 }
 

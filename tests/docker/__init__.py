@@ -1,0 +1,1 @@
+"""Generated projects on a real Docker engine, as Docker Compose runs them."""
