@@ -50,10 +50,12 @@ def measure(record_property):
 
 
 class BlockScheduling(LoadScopeScheduling):
-    """Runs the tests that share a block of the matrix in one process."""
+    """Runs the tests that share a block of the matrix, or the engine, in one process."""
 
     def _split_scope(self, nodeid):
         module, _, test = nodeid.partition("::")
+        if "/docker/" in module:
+            return "docker"
         return test.partition("[")[2] if "test_matrix" in module else nodeid
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from tests.servers.bugsink import PASSWORD, USERNAME, Bugsink
 from tests.servers.process import Process, free_port
 from tests.servers.sink import Sink
 
@@ -109,8 +110,8 @@ def picture(tmp_path):
     """Return a function that saves what a page shows, down to `height`."""
     folder = Path(os.environ.get("PICTURES", tmp_path))
 
-    def picture(page, name, height):
-        clip = {"x": 0, "y": 0, "width": SIZE["width"], "height": height}
+    def picture(page, name, height, width=SIZE["width"]):
+        clip = {"x": 0, "y": 0, "width": width, "height": height}
         page.screenshot(path=folder / name, clip=clip)
         assert (folder / name).stat().st_size > 10_000
 
@@ -169,6 +170,39 @@ def test_the_page_for_errors_shows_the_reference_of_the_event(
         reference = page.inner_text("code")
         (event,) = sink.wait_for(lambda items: sink.events())
         assert event["event_id"] == reference == answer.headers["x-request-id"]
+
+
+def test_a_redacted_error_is_easy_to_debug(
+    serve, chromium, picture, pytestconfig, tmp_path
+):
+    with (
+        Bugsink(pytestconfig.cache.mkdir("bugsink")) as bugsink,
+        serve("development", bugsink.dsn) as site,
+    ):
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(f"{site.url}{DEBUG_PAGE}sentry-test/?type=api_key")
+        event = bugsink.wait_for_event(lambda event: True)
+        assert event["tags"]["request_path"] == f"{DEBUG_PAGE}sentry-test/"
+        page.goto(bugsink.url)
+        page.get_by_placeholder("username").fill(USERNAME)
+        page.get_by_placeholder("password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="app").first.click()
+        page.get_by_text("PermissionError").first.click()
+        page.wait_for_load_state()
+        seen = page.inner_text("body")
+        for text in (
+            "Failed to authenticate with key: [REDACTED_TOKEN]",
+            f"GET {site.url}{DEBUG_PAGE}sentry-test/",
+            "monitoring/views.py in api_key",
+            'raise PermissionError(f"Failed to authenticate with key: {secrets',
+            "4f1d2c3",  # the release
+            "request_id",
+            "development",
+        ):
+            assert text in seen, text
+        picture(page, "error.png", 900, 1280)
+        page.close()
 
 
 def test_sentry_check_has_a_picture(serve, sink, tmp_path):

@@ -84,6 +84,7 @@ def test_preview_shows_what_was_collected_beside_what_is_sent(check, sink):
     sent = report["preview"]["sent"]
     assert "alice@example.com" in collected["exception"]["values"][0]["value"]
     assert "[REDACTED_EMAIL]" in sent["exception"]["values"][0]["value"]
+    assert "password='[Filtered]'" in sent["exception"]["values"][0]["value"]
     assert sent["extra"] == {"api_key": "[Filtered]"}
     table = check("--preview", SENTRY_DSN=sink.dsn).stdout
     assert "collected" in table

@@ -1,5 +1,7 @@
 """Reads environment variables, and reports all the wrong ones at once."""
 
+from importlib.util import find_spec
+
 import environs
 from django.core.exceptions import ImproperlyConfigured
 from environs import ValidationError
@@ -50,6 +52,8 @@ def parse_cache_url(url):
         raise ValidationError("Not a cache URL such as redis://localhost:6379/0.")
     if scheme == "locmem":
         return {"BACKEND": CACHE_BACKENDS[scheme]}
+    if not find_spec("redis"):
+        raise ValidationError("Install the package redis, or use locmem://.")
     return {
         "BACKEND": CACHE_BACKENDS[scheme],
         "LOCATION": url,

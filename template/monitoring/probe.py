@@ -121,10 +121,11 @@ class Probe:
         host, port = self.endpoint()
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", "it cannot be a name")
             return Verdict(
                 "resolve",
-                f"{host} has no address: {error.strerror}",
+                f"{host} has no address: {reason}",
                 "Correct the host in SENTRY_DSN, or the name server of this machine.",
             )
         addresses = sorted({address[4][0] for address in found})

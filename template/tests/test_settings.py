@@ -8,6 +8,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from environs import ValidationError
 
+from config import environment
 from config.environment import Env, parse_cache_url
 
 ROOT = Path(__file__).parent.parent
@@ -98,11 +99,18 @@ def test_missing_variable_is_reported_by_name(tmp_path):
         env.seal()
 
 
-def test_cache_url_keeps_user_and_password():
+def test_cache_url_keeps_user_and_password(monkeypatch):
+    monkeypatch.setattr(environment, "find_spec", lambda name: name)
     url = "rediss://user:p%40ss@cache.example:6380/1"
     assert parse_cache_url(url)["LOCATION"] == url
     with pytest.raises(ValidationError):
         parse_cache_url("memcached://localhost")
+
+
+def test_cache_url_of_redis_asks_for_its_package(monkeypatch):
+    monkeypatch.setattr(environment, "find_spec", lambda name: None)
+    with pytest.raises(ValidationError, match="Install the package redis"):
+        parse_cache_url("redis://localhost:6379/0")
 
 
 def test_requirements_txt_and_pyproject_toml_agree():

@@ -3,7 +3,11 @@
 import re
 import subprocess
 
+import pytest
+
 from tests.test_documents import ADDRESS, EXAMPLE_DSN, blocks, write_env
+
+pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker")]
 
 # The key is the one that docker-compose.yml gives the dashboard's project.
 DASHBOARD = "http://0123456789abcdef0123456789abcdef@bugsink:8000/1"

@@ -305,8 +305,8 @@ class Rules:
 
     def tags(self, tags):
         tags = dict(tags.items() if isinstance(tags, dict) else tags)
-        # These three are ours and hold no free text.
-        own = {"request_path", "request_method", "storage_backend"}
+        # These are ours and hold no free text.
+        own = {"request_id", "request_path", "request_method", "storage_backend"}
         kept = self.own_tree(tags) | self.pick(tags, own)
         if "request_method" in kept:
             kept["request_method"] = self.value("method", kept["request_method"])
