@@ -35,7 +35,7 @@ FAIL = "import logging; logging.getLogger('probe').error('made by a test')"
 
 @pytest.mark.parametrize(("database", "cache", "dashboard"), TABLE)
 def test_a_fresh_project_is_up_after_one_command(stack, database, cache, dashboard):
-    slug = "site"  # for all, so that they share the layers of their images
+    slug = "shop"  # for all, so that they share the layers of their images
     answers = {"database": database, "cache": cache}
     if dashboard == "no_sentry":
         answers["use_sentry"] = False
