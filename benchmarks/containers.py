@@ -14,6 +14,7 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.page import PAGE, write_section
 from tests.docker.stack import Stack
 from tests.matrix import copy_template, render
 
@@ -122,7 +123,7 @@ def replace(stack):
 def page(folder):
     times, (size, base) = builds(folder)
     lines = [
-        "# Containers",
+        "## Containers",
         "",
         "Written by `uv run python -m benchmarks.containers`. Seconds by the clock, the best",
         f"of {ROUNDS}, on {os.cpu_count()} cores (load average {os.getloadavg()[0]:.1f}).",
@@ -153,6 +154,7 @@ def page(folder):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default="docs/benchmarks-containers.md")
+    parser.add_argument("--output", type=Path, default=PAGE)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        parser.parse_args().output.write_text(page(Path(temporary)))
+        write_section(page(Path(temporary)), options.output)

@@ -1,4 +1,4 @@
-"""Measures how long Copier takes for the template; writes docs/benchmarks-copier.md.
+"""Measures how long Copier takes for the template; writes docs/benchmarks.md.
 
     uv run python -m benchmarks.copier [--quick] [--output FILE]
 
@@ -18,9 +18,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.page import PAGE, write_section
 from tests.update.releases import Template, commit, git
-
-ROOT = Path(__file__).parent.parent
 
 FLOOR = "`copier copy`, a template of one file"
 COPY = "`copier copy`, the defaults"
@@ -191,7 +190,7 @@ def table(head, body):
 
 def page(seconds, where, command):
     versions = f"Python {platform.python_version()}, Copier {version('copier')}"
-    return f"""# What a copy and an update cost
+    return f"""## What a copy and an update cost
 
 Written by `{command}` with {versions}.
 
@@ -209,8 +208,7 @@ Where the time goes:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a smoke run")
-    output = ROOT / "docs" / "benchmarks-copier.md"
-    parser.add_argument("--output", type=Path, default=output)
+    parser.add_argument("--output", type=Path, default=PAGE)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         commands = Commands(Path(folder))
@@ -218,9 +216,7 @@ def main():
         seconds = measure(commands, turns)
         where = "".join(parts(commands, name, turns) for name in (COPY, UPDATE))
     command = "uv run python -m benchmarks.copier" + " --quick" * options.quick
-    text = page(seconds, where, command)
-    options.output.write_text(text)
-    print(text)
+    write_section(page(seconds, where, command), options.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measures a site whose Sentry is broken, and writes docs/benchmarks-faults.md.
+"""Measures a site whose Sentry is broken, and writes docs/benchmarks.md.
 
     uv run python -m benchmarks.faults [--quick] [--output FILE]
 
@@ -20,12 +20,12 @@ from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
 
+from benchmarks.page import PAGE, write_section
 from tests import matrix
 from tests.servers.process import Process, free_port
 from tests.test_faults import FAULTS, FILES, Broken
 from tests.venvs import Venv
 
-ROOT = Path(__file__).parent.parent
 GOOD, ERROR = "/", "/fail/0/"
 HEALTHY, NONE = "healthy", "no Sentry"
 BAR = 1.1  # for the median of good requests, in relation to a healthy Sentry
@@ -148,7 +148,7 @@ def table(sites):
 
 def page(sites, flood, versions, command):
     rounds = len(sites[HEALTHY].times[GOOD])
-    return f"""# What a broken Sentry costs
+    return f"""## What a broken Sentry costs
 
 Written by `{command}` with {versions}.
 
@@ -166,8 +166,7 @@ stopped, which waits up to 1.5 s for what is under way.
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a smoke run")
-    output = ROOT / "docs" / "benchmarks-faults.md"
-    parser.add_argument("--output", type=Path, default=output)
+    parser.add_argument("--output", type=Path, default=PAGE)
     options = parser.parse_args()
     rounds, flood = (20, 20) if options.quick else (500, 3000)
     with tempfile.TemporaryDirectory() as folder:
@@ -178,9 +177,7 @@ def main():
     django, sdk = output.split()
     versions = f"Python {platform.python_version()}, Django {django}, sentry-sdk {sdk}"
     command = "uv run python -m benchmarks.faults" + " --quick" * options.quick
-    text = page(sites, flood, versions, command)
-    options.output.write_text(text)
-    print(text)
+    write_section(page(sites, flood, versions, command), options.output)
 
 
 if __name__ == "__main__":

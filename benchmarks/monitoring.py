@@ -19,6 +19,8 @@ from pathlib import Path
 
 from copier import run_copy
 
+from benchmarks.page import PAGE, write_section
+
 ROOT = Path(__file__).parent.parent
 # A production server's, with monitoring off as yet.
 ENVIRONMENT = {
@@ -214,13 +216,13 @@ def where_time_goes(costs):
 
 
 def page(costs, rates, versions, command):
-    """Return the text of docs/benchmarks.md."""
+    """Return a section of docs/benchmarks.md."""
     redaction = [
         (title, f"{own * 1e6:.0f} µs", f"{own / sending:.1f}")
         for name, title in ITEMS.items()
         for own, sending in [costs["redaction"][name]]
     ]
-    return f"""# What monitoring costs
+    return f"""## What monitoring costs
 
 Written by `{command}` with {versions}.
 
@@ -249,7 +251,7 @@ Redaction, beside what the SDK takes to serialise and compress the same item unr
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a smoke run")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    parser.add_argument("--output", type=Path, default=PAGE)
     options = parser.parse_args()
     rates, rounds = ((0.1,), 1) if options.quick else ((0, 0.1, 1), 15)
     with tempfile.TemporaryDirectory() as folder:
@@ -260,9 +262,7 @@ def main():
     django, sdk = output.split()
     versions = f"Python {platform.python_version()}, Django {django}, sentry-sdk {sdk}"
     command = "uv run python -m benchmarks.monitoring" + " --quick" * options.quick
-    text = page(costs, rates, versions, command)
-    options.output.write_text(text)
-    print(text)
+    write_section(page(costs, rates, versions, command), options.output)
 
 
 if __name__ == "__main__":
