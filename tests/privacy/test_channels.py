@@ -48,8 +48,6 @@ WRITTEN = {
     "exception: path of a file",
     "exception: file name of compiled code",
     "exception: SystemError",
-    "exception: Http404",
-    "exception: PermissionDenied",
     "exception: ImproperlyConfigured",
     "exception: e-mail refused",
     "exception: no such URL",
@@ -245,6 +243,7 @@ def test_the_request_stays(event):
     assert event["request"]["url"].endswith("/probe/kept/")
     assert event["tags"] | {"plan": "gold"} == {
         "plan": "gold",
+        "request_id": event["event_id"],
         "request_path": "/probe/kept/",
         "request_method": "GET",
         "storage_backend": "FileSystemStorage",
@@ -339,6 +338,7 @@ def test_strict_mode_keeps_the_structure(capture, column):
     assert event["transaction"] == "/probe/kept/"
     assert event["user"] == {"id": 1, "is_staff": True}
     assert event["tags"] == {
+        "request_id": event["event_id"],
         "request_path": "/probe/kept/",
         "request_method": "GET",
         "storage_backend": "FileSystemStorage",
