@@ -25,11 +25,11 @@ def if_traced(hook, original):
     """Return the SDK's `hook` for traced queries; others leave only a breadcrumb."""
 
     @wraps(original)
-    def execute(self, sql, params=None):
+    def execute(self, sql, *args, **kwargs):
         if is_traced():
-            return hook(self, sql, params)
+            return hook(self, sql, *args, **kwargs)
         sentry_sdk.add_breadcrumb(category="query", message=sql)
-        return original(self, sql, params)
+        return original(self, sql, *args, **kwargs)
 
     return execute
 
