@@ -196,7 +196,7 @@ class Sink:
     def transactions(self) -> list[dict[str, Any]]:
         return [item.json for item in self.items("transaction")]
 
-    def wait_for(self, predicate: Callable[[list[Item]], T], timeout: float = 10) -> T:
+    def wait_for(self, predicate: Callable[[list[Item]], T], timeout: float = 30) -> T:
         """Return what `predicate` says of all items as soon as it is true.
 
         Raises TimeoutError, which lists the types that did arrive.
