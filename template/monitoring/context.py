@@ -1,15 +1,22 @@
 """Tells Sentry which request an event belongs to, and whose it was."""
 
+import time
+from copy import copy
 from functools import partial
+from types import SimpleNamespace
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth import get_user
 from django.core.exceptions import MiddlewareNotUsed
 from django.core.handlers.wsgi import WSGIRequest
-from django.db import DatabaseError
+from django.db import InterfaceError, OperationalError, connection
 from django.http.request import HttpHeaders
 from django.utils.functional import SimpleLazyObject
+
+# Seconds in which no user is looked up, after the database has failed in that.
+PAUSE = 60
 
 
 class SentryContextMiddleware:
@@ -21,6 +28,7 @@ class SentryContextMiddleware:
 
     sync_capable = True
     async_capable = True
+    no_database_until = 0.0
 
     def __init__(self, get_response):
         self.redactor = apps.get_app_config("monitoring").redactor
@@ -53,15 +61,33 @@ class SentryContextMiddleware:
 
     def process_exception(self, request, exception):
         """Load the user while it can be done: after the view, before the report."""
-        load_user(request, exception)
+        self.load_user(request, exception)
+
+    def load_user(self, request, exception):
+        """Make the user known to `known_user`, unless the database is what failed."""
+        if (
+            hasattr(request, "user_of_events")
+            or connection.needs_rollback
+            or is_outage(exception)
+            or time.monotonic() < self.no_database_until
+        ):
+            return
+        # Before the attempt, which may log an error that is an event itself.
+        request.user_of_events = None
+        try:
+            request.user_of_events = find_user(request)
+        except Exception as error:
+            # The event matters more than the name on it.
+            if is_outage(error):
+                self.no_database_until = time.monotonic() + PAUSE
 
     def describe(self, request, event, hint):
         """The event processor, called for each error and transaction of `request`."""
         exception = (hint.get("exc_info") or (None, None))[1]
         # Under ASGI this may run in the event loop, where no query may be made.
         if event.get("type") != "transaction" and isinstance(request, WSGIRequest):
-            load_user(request, exception)
-        if user := loaded_user(request):
+            self.load_user(request, exception)
+        if user := known_user(request):
             event["user"] = {
                 "id": user.pk if isinstance(user.pk, int) else str(user.pk),
                 "username": user.get_username(),
@@ -93,26 +119,43 @@ def is_unhandled(event):
     )
 
 
-def load_user(request, exception):
-    """Make `request.user` known, unless the database is what failed."""
-    if not hasattr(request, "user") or isinstance(exception, DatabaseError):
-        return
-    session = getattr(request, "session", None)
-    accessed = getattr(session, "accessed", None)
-    try:
-        request.user.is_authenticated  # noqa: B018
-    except Exception:  # noqa: S110
-        # The event matters more than the name on it.
+class Snapshot(dict):
+    """What a session holds, for reading: what is done to it changes no session."""
+
+    def flush(self):
+        self.clear()
+
+    def cycle_key(self):
         pass
-    if session is not None:
-        # Or the response would vary by cookie only because there was an event.
-        session.accessed = accessed
 
 
-def loaded_user(request):
+def find_user(request):
+    """Return the logged-in user or None, and leave no trace in request and session.
+
+    To look at `request.user` could end the session, and would hide from Django that a
+    view looks at it later: the response would not vary by cookie.
+    """
+    if not hasattr(request, "session") or not hasattr(request, "user"):
+        return None
+    if user := known_user(request):
+        return user
+    return get_user(SimpleNamespace(session=Snapshot(copy(request.session).items())))
+
+
+def is_outage(error):
+    """Whether the database does not answer, at the bottom of an exception."""
+    for _ in range(10):  # An error can be its own cause.
+        if isinstance(error, (InterfaceError, OperationalError)):
+            return True
+        error = error and (error.__cause__ or error.__context__)
+    return False
+
+
+def known_user(request):
     """Return the logged-in user, or None; makes no query."""
     user = getattr(request, "user", None)
     if isinstance(user, SimpleLazyObject):
-        cached = vars(request)
-        user = cached.get("_cached_user") or cached.get("_acached_user")
+        known = vars(request)
+        names = ("_cached_user", "_acached_user", "user_of_events")
+        user = next(filter(None, map(known.get, names)), None)
     return user if user is not None and user.is_authenticated else None
