@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import os
-import secrets
+import random
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -22,18 +24,44 @@ class StartError(RuntimeError):
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 on which nothing listens.
+    """Return a TCP port of 127.0.0.1 on which nothing listens, a new one each time.
 
-    The range lies below the ports that Linux and macOS give to outgoing
-    connections, so none of those can take the port while its server is stopped,
-    and a client that polls it cannot connect to itself.
+    So two servers that start later than they choose their ports have two.
     """
     while True:
-        # Not `random`: test runners seed it alike in every worker.
-        port = 20_000 + secrets.randbelow(10_000)
+        port = next(_ports())
         with socket.socket() as candidate, suppress(OSError):
+            # Else a server could not take the port while another looks at it.
+            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             candidate.bind(("127.0.0.1", port))
             return port
+
+
+@cache
+def _ports() -> Iterator[int]:
+    """Yield the ports of this process, one again only after all the others.
+
+    No two workers of a test run have one in common. All lie below those that the
+    system gives to outgoing connections, so none of these can take a port while its
+    server is stopped, and a client that polls it cannot connect to itself.
+    """
+    ports = range(20_000, _first_outgoing_port())
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = ports[number % count :: count]
+    # Not the generator that test runners seed alike in every run.
+    return itertools.cycle(random.SystemRandom().sample(own, len(own)))
+
+
+def _first_outgoing_port() -> int:
+    """Return that of Linux, where it can be changed; that of macOS is higher."""
+    usual = 32_768
+    with suppress(OSError):
+        file = Path("/proc/sys/net/ipv4/ip_local_port_range")
+        first = int(file.read_text().split()[0])
+        # Where too little is left below, chance must do.
+        return first if 25_000 < first < usual else usual
+    return usual
 
 
 class Process:
@@ -53,7 +81,7 @@ class Process:
         cwd: str | Path | None = None,
         ready_url: str | None = None,
         ready_line: str | None = None,
-        timeout: float = 30,
+        timeout: float = 120,
         **popen: Any,
     ) -> None:
         self.command = [str(part) for part in command]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -13,6 +14,7 @@ import struct
 import sys
 import tempfile
 import threading
+import time
 import uuid
 import zlib
 from binascii import a2b_base64
@@ -148,7 +150,15 @@ class Sink:
 
     def start(self) -> None:
         """Listen, always on the same port."""
-        self._server = _Server(self)
+        deadline = time.monotonic() + 5
+        while not self._server:
+            try:
+                self._server = _Server(self)
+            except OSError as error:
+                # Whoever has the port is about to leave it: it is a free one.
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
         threading.Thread(
             target=self._server.serve_forever, args=(0.05,), daemon=True
         ).start()
