@@ -6,6 +6,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
+from django.db import OperationalError, connection
 
 
 def main():
@@ -15,6 +16,10 @@ def main():
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"manage.py: {error}")
+    except OperationalError as error:
+        if connection.connection:
+            raise
+        sys.exit(f"manage.py: The database of DATABASE_URL does not answer: {error}")
 
 
 if __name__ == "__main__":

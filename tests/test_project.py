@@ -79,8 +79,76 @@ def test_production_redirects_to_https_and_refuses_unknown_hosts(
         )  # no static files
         assert Browser(site.url).get("/", {"Host": "evil.example"})[0] == 400
         assert Browser(site.url).get("/readyz/", {"Host": "10.0.0.1"})[0] == 200
+        # So that a forgotten host is seen where one looks first.
+        assert "You may need to add 'evil.example' to ALLOWED_HOSTS" in site.output()
     log = (project / "logs" / "security.log").read_text()
     assert log.count("django.security.DisallowedHost") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["manage.py", "check"],
+        ["-m", "gunicorn", "config.wsgi"],
+        ["-m", "uvicorn", "config.asgi:application"],
+    ],
+    ids=["manage.py", "gunicorn", "uvicorn"],
+)
+def test_wrong_variables_end_each_program_with_a_line_for_each(
+    render, python_for, environment, tmp_path, command
+):
+    project = render(tmp_path / "site", use_sentry=False)
+    (project / ".env").write_text("DEBUG=perhaps\nLOG_LEVEL=LOUD\nALLOWED_HOSTS=a\n")
+    result = subprocess.run(
+        [python_for(project, "uvicorn"), *command],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode != 0
+    lines = result.stderr.splitlines()
+    assert lines[0].endswith(
+        ": Set these environment variables right, in .env or outside:"
+    )
+    assert lines[1:] == [
+        "  SECRET_KEY: Environment variable not set. Give it a value: .env.example "
+        "explains it.",
+        "  DEBUG: Not a valid boolean. Write true or false.",
+        "  LOG_LEVEL: Not a valid log level. Write DEBUG, INFO, WARNING or ERROR.",
+    ]
+
+
+def test_a_site_without_hosts_does_not_start(render, python_for, environment, tmp_path):
+    project = render(tmp_path / "site", use_sentry=False)
+    check = [python_for(project), "manage.py", "check"]
+    hosts = environment | {"DEBUG": "false", "ALLOWED_HOSTS": ""}
+    result = subprocess.run(
+        check, cwd=project, env=hosts, capture_output=True, text=True
+    )
+    assert result.returncode != 0
+    assert "ALLOWED_HOSTS: Environment variable not set." in result.stderr
+
+
+def test_a_database_that_does_not_answer_is_one_sentence(
+    render, python_for, environment, tmp_path
+):
+    project = render(tmp_path / "site", database="postgresql", use_sentry=False)
+    url = f"postgres://a:hunter2@127.0.0.1:{free_port()}/c"
+    result = subprocess.run(
+        [python_for(project), "manage.py", "migrate"],
+        cwd=project,
+        env=environment | {"DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "manage.py: The database of DATABASE_URL does not answer: "
+    )
+    assert "Traceback" not in result.stderr
+    assert "hunter2" not in result.stderr
 
 
 def test_project_without_the_sdk_runs_as_long_as_there_is_no_dsn(

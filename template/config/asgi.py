@@ -1,9 +1,14 @@
 """The ASGI application, as `config.asgi:application`: for uvicorn and its like."""
 
 import os
+import sys
 
 from django.core.asgi import get_asgi_application
+from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-application = get_asgi_application()
+try:
+    application = get_asgi_application()
+except ImproperlyConfigured as error:
+    sys.exit(f"config.asgi: {error}")

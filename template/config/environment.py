@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+import dj_database_url
 import environs
 from django.core.exceptions import ImproperlyConfigured
 from environs import ValidationError
@@ -13,6 +14,14 @@ CACHE_BACKENDS = {
 }
 
 
+# What is to be done about what environs and marshmallow say.
+FIXES = {
+    "Environment variable not set.": "Give it a value: .env.example explains it.",
+    "Not a valid boolean.": "Write true or false.",
+    "Not a valid log level.": "Write DEBUG, INFO, WARNING or ERROR.",
+}
+
+
 class Env(environs.Env):
     """An `environs.Env` that takes the process's variables first, then those of `.env`.
 
@@ -21,7 +30,9 @@ class Env(environs.Env):
 
     def __init__(self, dotenv_path):
         super().__init__(eager=False)
+        self.dotenv_path = dotenv_path
         self.read_env(dotenv_path, recurse=False)
+        self.add_parser("database_url", parse_database_url)
         self.add_parser("cache_url", parse_cache_url)
 
     def _get_value(self, env_key, default):
@@ -36,13 +47,26 @@ class Env(environs.Env):
         try:
             super().seal()
         except environs.EnvValidationError as error:
-            problems = "; ".join(
-                f"{name}: {' '.join(map(str, messages))}"
-                for name, messages in error.error_messages.items()
-            )
-            raise ImproperlyConfigured(
-                f"Set these environment variables right, in .env or outside: {problems}"
-            ) from None
+            lines = ["Set these environment variables right, in .env or outside:"]
+            for name, messages in error.error_messages.items():
+                texts = [f"{text} {FIXES.get(text, '')}" for text in map(str, messages)]
+                lines.append(f"  {name}: {' '.join(texts)}".rstrip())
+            if not self.dotenv_path.exists():
+                lines.append("There is no .env: copy .env.example and fill it in.")
+            raise ImproperlyConfigured("\n".join(lines)) from None
+
+
+def parse_database_url(url):
+    """Turn a URL of https://github.com/jazzband/dj-database-url into a database."""
+    try:
+        database = dj_database_url.parse(url)
+    except ValueError:
+        example = "postgres://user:password@host:5432/name"
+        raise ValidationError(f"Not a database URL such as {example}.") from None
+    is_postgresql = database["ENGINE"] == "django.db.backends.postgresql"
+    if is_postgresql and not (find_spec("psycopg") or find_spec("psycopg2")):
+        raise ValidationError("Install the package psycopg[binary].")
+    return database
 
 
 def parse_cache_url(url):

@@ -79,9 +79,9 @@ def test_settings_name_the_variables_that_new_answers_need(template, tmp_path, c
     project = template.start(tmp_path / "site", use_sentry=False)
     assert check(project).returncode == 0
     update(project, database="postgresql", cache="redis")
-    (sentence,) = check(project).stderr.splitlines()
-    assert sentence.startswith("manage.py: Set these environment variables right")
-    named = re.findall(r"(\w+): Environment variable not set", sentence)
+    problems = check(project).stderr
+    assert problems.startswith("manage.py: Set these environment variables right")
+    named = re.findall(r"(\w+): Environment variable not set", problems)
     assert named == ["DATABASE_URL", "CACHE_URL"]
 
 
