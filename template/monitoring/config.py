@@ -40,7 +40,9 @@ class Config:
     @property
     def masked_dsn(self):
         """The DSN as it may be shown: without most of its key."""
-        return self.dsn.replace(self.public_key, f"{self.public_key[:4]}****")
+        parts = urlsplit(self.dsn)
+        host = parts.netloc.rpartition("@")[2]
+        return parts._replace(netloc=f"{self.public_key[:4]}****@{host}").geturl()
 
 
 def load():

@@ -83,7 +83,10 @@ class Probe:
         host = parts.netloc.rpartition("@")[2]
         self.project = project
         self.url = f"{parts.scheme}://{host}{prefix}/api/{project}/envelope/"
-        self.page = f"{parts.scheme}://{host}{prefix}/"
+        # Sentry's own service takes events at one address and shows them at another.
+        is_service = f".{self.host}".endswith(".sentry.io")
+        site = "https://sentry.io" if is_service else f"{parts.scheme}://{host}"
+        self.page = f"{site}{prefix}/"
         self.key = parts.username
         proxies = (
             {} if urllib.request.proxy_bypass(host) else urllib.request.getproxies()
@@ -104,18 +107,21 @@ class Probe:
         """
         for name in self.steps:
             yield name
-            try:
-                verdict = within(self.timeout, getattr(self, name))
-            except StepTimeout:
-                verdict = Verdict(
-                    name,
-                    f"no answer within {self.timeout:g} s",
-                    "Let the firewall pass outgoing connections to "
-                    f"{self.endpoint()[0]}:{self.endpoint()[1]}.",
-                )
+            verdict = self.attempt(name, getattr(self, name))
             yield verdict
             if not verdict.ok:
                 return
+
+    def attempt(self, step, function):
+        """Return the Verdict that `function` returns, or that it took too long."""
+        try:
+            return within(self.timeout, function)
+        except StepTimeout:
+            host, port = self.endpoint()
+            fix = f"Let the firewall pass outgoing connections to {host}:{port}."
+            if step == "resolve":
+                fix = "Mend the name server of this machine, which does not answer."
+            return Verdict(step, f"no answer within {self.timeout:g} s", fix)
 
     def resolve(self):
         host, port = self.endpoint()
@@ -137,6 +143,8 @@ class Probe:
         try:
             with socket.create_connection((host, port), self.timeout):
                 milliseconds = (time.monotonic() - started) * 1000
+        except TimeoutError:
+            raise StepTimeout from None
         except OSError as error:
             return Verdict(
                 "connect",
@@ -165,6 +173,8 @@ class Probe:
                 "Give the server a certificate of a known authority for this host, or "
                 "set SSL_CERT_FILE to a file with the authority that signed it.",
             )
+        except TimeoutError:
+            raise StepTimeout from None
         except OSError as error:
             return Verdict(
                 "encrypt",
@@ -201,6 +211,8 @@ class Probe:
             return Verdict(step, f"the server answers HTTP {error.code}{wait}", fix)
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
+                raise StepTimeout from None
             return Verdict(
                 step,
                 f"the connection broke: {reason}",

@@ -1,7 +1,12 @@
 import json
+import math
 import shutil
 import sys
 import textwrap
+from argparse import ArgumentTypeError
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
 
 from django.core.management.base import BaseCommand
 
@@ -24,6 +29,19 @@ OFF = (
     "Monitoring is off: SENTRY_DSN is empty. To switch it on, copy the DSN of a project "
     "from Sentry or a compatible server into .env, and restart the server."
 )
+# What the sample for --preview is made for while there is no DSN; nothing is sent.
+NOWHERE = "https://public@sentry.invalid/1"
+
+
+def seconds(text):
+    """A number of seconds above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds above 0.")
+    return number
 
 
 class Command(BaseCommand):
@@ -47,7 +65,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--timeout",
-            type=float,
+            type=seconds,
             default=5,
             metavar="SECONDS",
             help="The time each step may take (default: 5).",
@@ -75,11 +93,13 @@ class Command(BaseCommand):
             for problem in error.errors:
                 self.verdict(Verdict("configuration", problem.msg, problem.hint))
             return
+        redactor = Redactor(loaded.policy, own_secrets())
         if not loaded.dsn:
             self.verdict(Verdict("configuration", "off", OFF))
+            if preview and find_spec("sentry_sdk"):
+                self.preview(replace(loaded, dsn=NOWHERE), redactor)
             return
         self.configuration(loaded)
-        redactor = Redactor(loaded.policy, own_secrets())
         if preview:
             self.preview(loaded, redactor)
         probe = Probe(loaded.dsn, timeout)
@@ -107,7 +127,8 @@ class Command(BaseCommand):
 
         for kind, _, envelope in sample.envelopes(loaded, redactor):
             self.progress(kind)
-            verdict = probe.post(envelope.serialize(), kind)
+            post = partial(probe.post, envelope.serialize(), kind)
+            verdict = probe.attempt(kind, post)
             event_id = envelope.headers.get("event_id")
             if verdict.ok and event_id:
                 verdict.detail += f", event {event_id}"
@@ -143,6 +164,15 @@ class Command(BaseCommand):
 
     # --- Output -------------------------------------------------------------------------
 
+    def indented(self, text):
+        """Break a text that begins at column 7 where the terminal ends."""
+        if not self.stdout.isatty():
+            return text
+        width = max(40, shutil.get_terminal_size((100, 24)).columns - 8)
+        return ("\n" + 7 * " ").join(
+            textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+        )
+
     def line(self, text):
         if self.as_text:
             self.stdout.write(text)
@@ -160,9 +190,10 @@ class Command(BaseCommand):
         )
         style = self.style.SUCCESS if verdict.ok else self.style.ERROR
         mark = style("ok    " if verdict.ok else "FAILED")
-        self.line(f"{mark} {TITLES[verdict.step]}: {verdict.detail}")
+        text = f"{TITLES[verdict.step]}: {verdict.detail}"
+        self.line(f"{mark} {self.indented(text)}")
         if verdict.fix:
-            self.line(f"       {verdict.fix}")
+            self.line(f"       {self.indented(verdict.fix)}")
 
 
 def as_text(value):
