@@ -24,9 +24,9 @@ ASKED = [name for name in ALL if name != "domain"]
 # An answer that is refused, and how far the refusal must be readable in 80 columns, of
 # which Copier takes half to say what it is about.
 REFUSED = {
-    "project_name": ("", "Give the project a name, such as"),
-    "project_slug": ("A-B", "Use at most 40 lower-case letters"),
-    "domain": ("https://shop.example", "Give the bare domain without scheme"),
+    "project_name": ("", "Enter a name, such as My Site."),
+    "project_slug": ("A-B", "Write it like my_site: at most 40"),
+    "domain": ("https://shop.example", "Give the bare domain, like example.com"),
     "sentry_dsn": ("garbage", "Copy the whole DSN from Sentry"),
     "sentry_traces_sample_rate": ("10", "Choose from 0 to 1."),
     "sentry_profiles_sample_rate": ("-1", "Choose from 0 to 1."),
@@ -223,6 +223,7 @@ def test_an_example_answers_its_questions_and_no_others_are_left_to_guess(
 ):
     given = yaml.safe_load(path.read_text())
     (command,) = re.findall(r"^#   (copier copy .*)$", path.read_text(), re.M)
+    command = command.replace("path/to/this/checkout/examples", str(path.parent))
     command = command.replace("path/to/this/checkout", str(template))
     command = command.replace("my_site", str(tmp_path / "site"))
     run = [sys.executable, "-m", *command.split(), "--defaults", "--quiet"]

@@ -181,7 +181,7 @@ def test_a_refusal_is_one_sentence_that_names_the_fix(
     prefix = f"Validation error for question '{question}': "
     assert message.startswith(prefix)
     sentence = message.removeprefix(prefix)
-    assert re.match("(Choose|Copy|Give|Remove|Shorten|Use) ", sentence)
+    assert re.match("(Choose|Copy|Enter|Give|Remove|Try|Use|Write) ", sentence)
     assert re.findall(r"[.!?]($|\s)", sentence) == [""]
 
 
@@ -209,7 +209,7 @@ def test_the_command_line_shows_the_refusal_last(tmp_path):
         text=True,
     )
     assert done.returncode != 0
-    assert "Use at most 40 lower-case letters" in done.stderr.splitlines()[-1]
+    assert "Write it like my_site: at most 40" in done.stderr.splitlines()[-1]
     assert not target.exists()
 
 
