@@ -203,6 +203,7 @@ def test_commands_of_the_page_on_monitoring_work_from_top_to_bottom(
         assert Browser(reader.site.url).get("/")[0] == 200
         missing = "import importlib.util as u; assert not u.find_spec('sentry_sdk')"
         reader.run(f'python -c "{missing}"')
+        reader.run("uv pip install -q pytest pytest-django && python -m pytest -q")
 
 
 # --- Code -----------------------------------------------------------------------------

@@ -61,9 +61,10 @@ def test_a_project_finds_its_template_again_however_that_was_named(
 
 def test_the_commands_of_the_document_do_what_it_says(template, fresh, tmp_path):
     project = template.start(tmp_path / "site", "v0.1.0")
-    update, other_answer = COMMANDS
-    assert len(update.splitlines()) == 3
+    update, keep, other_answer = COMMANDS
+    assert len((update + keep).splitlines()) == 3
     shown = run(update, project)
+    run(keep, project)
     assert git(project, "status", "--porcelain") == ""
     assert git(project, "log", "-1", "--format=%s") == "Update from the template"
     assert not differences(project, fresh())
@@ -101,9 +102,9 @@ def test_a_new_version_is_announced(template, tmp_path):
 
 
 def test_an_unwanted_update_can_be_reset(template, tmp_path):
-    assert "git reset --hard" in UPDATING
+    reset = "git reset --hard && git clean -fd"
+    assert f"`{reset}`" in UPDATING
     project = template.start(tmp_path / "site", "v0.1.0")
     before = shutil.copytree(project, tmp_path / "before")
-    run("copier update --quiet --defaults && git reset --quiet --hard", project)
-    run("git clean --force --quiet -d", project)
+    run(f"copier update --quiet --defaults && {reset}", project)
     assert not differences(project, before)
