@@ -56,6 +56,9 @@ worker_tmp_dir = str(memory) if memory.is_dir() else None
 # Nothing here uses gunicornc, and a read-only container has no home for its socket.
 control_socket_disable = True
 
-# %(U)s is the path without the query string, where tokens and personal data travel.
+# %(U)s is the path without the query string, where tokens and personal data travel. The
+# last is the id that the request's other lines have.
 accesslog = "-"
-access_log_format = '%(h)s "%(m)s %(U)s %(H)s" %(s)s %(B)s %(M)sms'
+access_log_format = (
+    '%(t)s %(h)s "%(m)s %(U)s %(H)s" %(s)s %(B)s %(M)sms [%({x-request-id}o)s]'
+)
