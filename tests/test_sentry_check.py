@@ -113,6 +113,27 @@ def test_without_a_dsn_it_says_how_to_switch_monitoring_on(check):
     assert ".env" in result.stdout
 
 
+def test_preview_works_before_monitoring_is_switched_on(check):
+    result = check("--preview", SENTRY_DSN="")
+    assert result.returncode == 1
+    assert "Monitoring is off" in result.stdout
+    assert "[REDACTED_TOKEN]" in result.stdout
+
+
+def test_both_halves_of_an_old_dsn_are_hidden(check, sink):
+    dsn = sink.dsn.replace("@", ":correct-horse@")
+    result = check(SENTRY_DSN=dsn)
+    assert result.returncode == 0
+    assert "correct-horse" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "soon"])
+def test_a_time_limit_that_is_none_is_refused(check, seconds):
+    result = check(f"--timeout={seconds}")
+    assert result.returncode == 2
+    assert f"'{seconds}' is not a number of seconds above 0." in result.stderr
+
+
 def test_a_wrong_configuration_is_named_with_its_fix(check):
     result = check(SENTRY_DSN="nonsense", SENTRY_TRACES_SAMPLE_RATE="5")
     assert result.returncode == 1
