@@ -15,6 +15,7 @@ from tests.test_monitoring import PASSWORD, Browser, command, migrate_with_user
 PROBES = {
     "probe_urls.py": """
 import logging
+import time
 
 from config.urls import handler500, path, urlpatterns
 from django.http import HttpResponse
@@ -33,7 +34,13 @@ def public(request):
     return HttpResponse("hello")
 
 
-urlpatterns += [path("greet/", greet), path("public/", public)]
+def slow(request):
+    logger.error("a slow page")
+    time.sleep(0.5)
+    return HttpResponse("at last")
+
+
+urlpatterns += [path("greet/", greet), path("public/", public), path("slow/", slow)]
 """,
     "probe_backend.py": """
 import logging
@@ -90,10 +97,10 @@ def serve(python_for, environment):
 
 
 @pytest.fixture(scope="module")
-def site(project, python_for):
+def site(project, python_for, environment):
     """A project with the user whom `Browser.log_in` expects."""
     folder = project()
-    migrate_with_user(folder, python_for(folder, "uvicorn"))
+    migrate_with_user(folder, python_for(folder, "uvicorn"), environment)
     return folder
 
 
@@ -214,6 +221,17 @@ def test_an_event_waits_for_a_silent_database_once(project, serve):
                 assert answer(process, "/public/", "a" * 32)[0] == 200
             sink.wait_for(lambda items: messages(sink).count("a public page") == 12)
         assert len(connections) == 1
+
+
+def test_what_the_sdk_asks_of_sentry_is_no_part_of_a_trace(site, serve):
+    with (
+        Sink() as sink,
+        serve(site, SENTRY_DSN=sink.dsn, SENTRY_TRACES_SAMPLE_RATE="1") as process,
+    ):
+        assert answer(process, "/slow/", "a" * 32)[0] == 200
+        (trace,) = sink.wait_for(lambda items: sink.transactions())
+        assert messages(sink) == ["a slow page"]
+    assert [span for span in trace["spans"] if span["op"] == "http.client"] == []
 
 
 def accept(server, connections):

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 
+from sentry_sdk import new_scope
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import json_dumps
@@ -118,6 +119,16 @@ def redacting_transport(config, redactor):
                 lambda item: self.record_lost_event("event_processor", item=item),
             )
             if redacted.items:
-                super().capture_envelope(redacted)
+                self.enqueue(redacted)
+
+        def enqueue(self, envelope):
+            if self._worker.is_alive:
+                super().capture_envelope(envelope)
+                return
+            # This starts the thread that sends. It would take the trace that is going on
+            # here for its own, and add its requests to Sentry to it.
+            with new_scope() as scope:
+                scope.span = None
+                super().capture_envelope(envelope)
 
     return RedactingTransport
