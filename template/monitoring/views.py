@@ -99,7 +99,7 @@ def index(request):
     try:
         context["config"] = loaded = config.load()
         context["facts"] = {
-            "Errors go to": urlsplit(loaded.dsn).hostname,
+            "Errors go to": urlsplit(loaded.dsn).netloc.rpartition("@")[2],
             "Environment": loaded.environment,
             "Release": loaded.release,
             "Requests traced": f"{100 * loaded.traces_sample_rate:g} %",
