@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import pytest
+from plumbum import local
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.matrix import Matrix
+from tests.matrix import PLAIN_GIT, Matrix
 from tests.servers.postgres import Postgres
 from tests.servers.valkey import Valkey
 
@@ -21,6 +23,20 @@ def no_copier_settings(tmp_path_factory):
     settings.write_text("{}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COPIER_SETTINGS_PATH", str(settings))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_git():
+    """Keep out how a user has set up git, and the repository of a hook that runs this."""
+    with pytest.MonkeyPatch.context() as patch:
+        inherited = [name for name in os.environ if name.startswith("GIT_")]
+        # Copier starts git with what plumbum has copied from the environment.
+        for variables in (os.environ, local.env):
+            for name in inherited:
+                patch.delitem(variables, name)
+            for name, value in PLAIN_GIT.items():
+                patch.setitem(variables, name, value)
         yield
 
 

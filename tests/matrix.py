@@ -35,6 +35,9 @@ QUESTIONS = {name: value for name, value in CONFIG.items() if name[0] != "_"}
 # which one test process handles as a whole.
 BLOCK = ("django_version", "database", "cache", "use_sentry")
 
+# Git as it comes, whatever is set up on this machine.
+PLAIN_GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+
 Answers = dict[str, Any]
 
 

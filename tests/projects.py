@@ -43,6 +43,5 @@ def python_for():
 def environment():
     """The variables of this process that a project's process may see."""
     names = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "TMPDIR")
-    return {name: os.environ[name] for name in names if name in os.environ} | {
-        "PYTHONUNBUFFERED": "1"
-    }
+    inherited = {name: os.environ[name] for name in names if name in os.environ}
+    return inherited | matrix.PLAIN_GIT | {"PYTHONUNBUFFERED": "1"}

@@ -20,7 +20,7 @@ def test_an_error_of_a_fresh_project_is_found_in_bugsink(
 ):
     project = render(tmp_path / "my_site", sentry_dsn=bugsink.dsn)
     python = python_for(project)
-    migrate_with_user(project, python)
+    migrate_with_user(project, python, environment)
     port = free_port()
     with Process(
         [python.parent / "gunicorn", "--bind", f"127.0.0.1:{port}", "config.wsgi"],

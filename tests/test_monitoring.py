@@ -125,24 +125,25 @@ def command(server, python, port, application="config"):
     }[server]
 
 
-def migrate_with_user(folder, python):
+def migrate_with_user(folder, python, environment):
     """Make the tables of a project, and the superuser whom `Browser.log_in` expects."""
     create = (
         "from django.contrib.auth import get_user_model as model;"
         f"model().objects.create_superuser('alice', 'alice@example.com', '{PASSWORD}')"
     )
     for arguments in (["migrate", "-v0"], ["shell", "-c", create]):
-        subprocess.run([python, "manage.py", *arguments], cwd=folder, check=True)
+        command = [python, "manage.py", *arguments]
+        subprocess.run(command, cwd=folder, env=environment, check=True)
 
 
 @pytest.fixture(scope="module")
-def project(render, python_for, tmp_path_factory):
+def project(render, python_for, environment, tmp_path_factory):
     """A project with the default answers, a user, and the probes above."""
     folder = render(tmp_path_factory.mktemp("monitored") / "my_site")
     for name, text in PROBES.items():
         (folder / name).write_text(text)
     python = python_for(folder, "uvicorn")
-    migrate_with_user(folder, python)
+    migrate_with_user(folder, python, environment)
     return folder, python
 
 

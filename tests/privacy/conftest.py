@@ -32,7 +32,7 @@ def shared(tmp_path_factory, worker_id):
 
 
 @pytest.fixture(scope="session")
-def probed(shared, render, python_for):
+def probed(shared, render, python_for, environment):
     """A migrated project with the probe in it."""
     project = shared / "my_site"
     with FileLock(f"{project}.lock"):
@@ -40,7 +40,8 @@ def probed(shared, render, python_for):
             new = render(shared / "new" / "my_site")
             install_probe(new)
             python = python_for(new, "uvicorn", "brotli")
-            subprocess.run([python, "manage.py", "migrate", "-v0"], cwd=new, check=True)
+            migrate = [python, "manage.py", "migrate", "-v0"]
+            subprocess.run(migrate, cwd=new, env=environment, check=True)
             new.rename(project)
     return project
 

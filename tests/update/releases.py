@@ -13,17 +13,15 @@ from typing import Any
 import copier
 
 from tests import matrix
-from tests.matrix import ROOT, Answers
+from tests.matrix import PLAIN_GIT, ROOT, Answers
 
 FIRST_COMMIT = "v0.0.1"
 WORKING_TREE = "v1000.0.0"
 
 ENVIRONMENT = (
-    os.environ
-    | {
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_SYSTEM": os.devnull,
-    }
+    # Without the repository of a hook that runs the tests.
+    {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
+    | PLAIN_GIT
     | {
         f"GIT_{who}_{what}": value
         for who in ("AUTHOR", "COMMITTER")
