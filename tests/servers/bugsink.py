@@ -148,7 +148,7 @@ class Bugsink:
         return [self._data[event["id"]] for event in found]
 
     def wait_for_event(
-        self, predicate: Callable[[dict[str, Any]], Any], timeout: float = 10
+        self, predicate: Callable[[dict[str, Any]], Any], timeout: float = 60
     ) -> dict[str, Any]:
         """Return the first event that fulfils `predicate`.
 
@@ -185,7 +185,7 @@ class Bugsink:
             address, headers={"Authorization": f"Bearer {TOKEN}"}
         )
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(request, timeout=10) as response:
+        with direct.open(request, timeout=60) as response:
             return json.load(response)
 
 
