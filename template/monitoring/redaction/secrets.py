@@ -2,11 +2,14 @@
 
 import json
 import os
-from urllib.parse import quote, quote_plus, urlsplit
+import re
+from contextlib import suppress
+from urllib.parse import unquote, urlsplit
 
 from django.conf import global_settings, settings
 
 from .names import is_sensitive
+from .patterns import FILTERED, plain_path
 
 # Django's names, such as SESSION_COOKIE_NAME, sound sensitive and are not, but for three.
 PROMISE_NOTHING = set(dir(global_settings)) - {
@@ -24,6 +27,19 @@ WORTHLESS = {
 }  # fmt: skip
 
 
+# The name of a header, a cookie or a class, or a scheme: API_KEY_HEADER = "X-Api-Key".
+_NAME = re.compile(r"[A-Za-z]+(?:[._-][A-Za-z]+)*")
+# What a name is of: the value of a secret is one, whatever it says; the items of
+# `SECRETS` are; and nothing that is chosen for everybody, as in AUTH_PROVIDER = "google".
+_OF_SECRET = re.compile(r"(?:key|passphrase|password|secret)s?\Z", re.I)
+_OF_SECRETS = re.compile(r"(?:credential|key|password|secret|token)s(?:_|\Z)", re.I)
+_OF_PUBLIC = re.compile(
+    r"(?:backend|claim|class|domain|field|file|header|host|path|provider)(?:e?s)?\Z",
+    re.I,
+)
+_PASSWORD = re.compile(r"\b(?:password|pwd)\s*=\s*([^;\s'\"]+)", re.I)
+
+
 def own_secrets():
     """Return the values, at least 6 characters each, longest first."""
     values = set()
@@ -35,48 +51,51 @@ def own_secrets():
     for name, value in os.environ.items():
         if not is_plain(name, value):
             values |= set(in_tree(name, value))
-    values = {str(value).strip() for value in values if value}
+    values = {value.strip() for value in values}
     values = {v for v in values if len(v) >= MIN_LENGTH and v.lower() not in WORTHLESS}
-    return sorted({form for value in values for form in forms(value)}, key=len)[::-1]
+    return sorted(values, key=len)[::-1]
 
 
 def in_tree(name, value):
-    """Yield the texts with a sensitive name, and the passwords in URLs."""
+    """Yield the texts with a sensitive name, and the passwords in addresses."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="ignore")
+    if isinstance(value, str) and value.startswith("{"):
+        with suppress(ValueError):
+            yield from in_tree(name, json.loads(value))
     if isinstance(value, dict):
+        outer = f"{name}_" if _OF_SECRETS.search(name) else ""
         for key, item in value.items():
-            yield from in_tree(str(key), item)
+            yield from in_tree(f"{outer}{key}", item)
     elif isinstance(value, (list, tuple, set)):
         for item in value:
             yield from in_tree(name, item)
     elif isinstance(value, str):
-        yield password_of(value)
-        if is_sensitive(name):
+        yield from passwords_in(value)
+        if is_sensitive(name) and not is_public(name, value):
             yield value
 
 
-def forms(value):
-    """Return the value as it is, and as it stands in URLs, JSON and Python's repr."""
-    return {
-        value,
-        quote(value, safe=""),
-        quote_plus(value),
-        json.dumps(value)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
-        repr(value)[1:-1],
-    }
+def is_public(name, value):
+    """Whether it is a name, or the address of something."""
+    if _NAME.fullmatch(value) and is_sensitive(value) and not _OF_SECRET.search(name):
+        return True
+    if "://" in value:
+        # One that gives access has it before an @, or a token in the path.
+        return "@" not in value and FILTERED not in plain_path(value)
+    return bool(_OF_PUBLIC.search(name))
 
 
 def is_plain(name, value):
     """Whether it is a path, or a desktop's word for its session."""
-    prefixes = ("PWD", "OLDPWD", "XDG_", "DESKTOP_")
-    return value.startswith("/") or name.startswith(prefixes)
+    return os.path.exists(value) or name.startswith(("XDG_", "DESKTOP_"))
 
 
-def password_of(url):
-    """Return the password in a URL, or None."""
-    if "://" not in url or "@" not in url:
-        return None
-    try:
-        return urlsplit(url).password
-    except ValueError:
-        return None
+def passwords_in(text):
+    """Yield those in a URL or a connection string, as written and as meant."""
+    yield from _PASSWORD.findall(text)
+    if "://" in text and "@" in text:
+        with suppress(ValueError):
+            password = urlsplit(text).password or ""
+            yield password
+            yield unquote(password)
