@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from .patterns import FILTERED, TOKEN
+from .patterns import FILTERED, TOKEN, without_quoted
 
 MAX_DEPTH = 6
 MAX_ITEMS = 100
@@ -27,7 +27,8 @@ NAME_KEYS = {
 }  # fmt: skip
 _NOT_WORDS = re.compile(r"\d[^\W\d_]|\d{5}")
 _MEDIA_TYPE = re.compile(r"[a-z]{1,16}/[A-Za-z.+-]{1,64}")
-_PROGRAM = re.compile(r"['\"]?(?:\w+=\S*+\s+)*+([\w./+-]+)(?![\w./+=-])")
+# A variable whose value is in quotes or worked out by the shell may hold a space.
+_PROGRAM = re.compile(r"['\"]?(?:\w+=[\w./:+-]*+\s+)*+([\w./+-]+)(?![\w./+=-])")
 
 # https://develop.sentry.dev/sdk/data-model/event-payloads/
 EVENT_KEYS = {
@@ -82,6 +83,16 @@ HTTP_CRUMB_KEYS = {
 }  # fmt: skip
 # Of attributes: https://develop.sentry.dev/sdk/telemetry/attributes/
 TYPES = {bool: "boolean", int: "integer", float: "double", str: "string"}
+# The modules of errors that databases raise: they quote values.
+DATABASES = (
+    "django.db.utils",
+    "psycopg",
+    "sqlite3",
+    "MySQLdb",
+    "pymysql",
+    "oracledb",
+    "asyncpg",
+)
 # Security events have their own file, logs/security.log.
 PRIVATE_LOGGERS = ("security.", "django.security.")
 
@@ -122,11 +133,19 @@ def source_context(path, number):
 
 
 class Rules:
-    """Rewrites item payloads. redactor: a `patterns.Redactor`."""
+    """Rewrites item payloads.
 
-    def __init__(self, redactor):
+    redactor: a `patterns.Redactor`.
+    attempt: called with a kind, a rule and a value, for a part that can be left out;
+        returns what the rule makes of it, or None if it fails.
+    own: texts that stay as they are, where the SDK puts them: release, environment.
+    """
+
+    def __init__(self, redactor, attempt=lambda kind, rule, value: rule(value), own=()):
         self.redactor = redactor
         self.policy = redactor.policy
+        self.attempt = attempt
+        self.own = set(own)
         self.by_type = {
             "event": self.event,
             "transaction": self.transaction,
@@ -177,12 +196,19 @@ class Rules:
         if depth >= MAX_DEPTH:
             return FILTERED
         if isinstance(value, dict):
-            return {
-                self.redactor.text(str(key)): FILTERED
-                if self.is_secret(key) and item not in (None, True, False, "")
-                else self.tree(item, depth + 1)
-                for key, item in list(value.items())[:MAX_ITEMS]
-            }
+            # {"name": "password", "value": "x"}
+            named = value.get("name", value.get("key"))
+            secret = (
+                ("value",) if isinstance(named, str) and self.is_secret(named) else ()
+            )
+            kept = {}
+            for key, item in list(value.items())[:MAX_ITEMS]:
+                name = self.redactor.text(str(key))
+                if key in secret or self.is_secret(key) or self.is_secret(name):
+                    kept[name] = self.hidden(item)
+                else:
+                    kept[name] = self.tree(item, depth + 1)
+            return kept
         if isinstance(value, (list, tuple)):
             if (
                 len(value) == 2
@@ -193,6 +219,11 @@ class Rules:
             return [self.tree(item, depth + 1) for item in list(value)[:MAX_ITEMS]]
         return self.text(repr(value))
 
+    def hidden(self, value):
+        """A secret; but that there is none may be said."""
+        nothing = value is None or isinstance(value, bool) or value == ""
+        return value if nothing else FILTERED
+
     def own_tree(self, mapping):
         """What the developer attached, if anything of it may leave."""
         return {} if self.policy.strict else self.tree(mapping)
@@ -200,7 +231,7 @@ class Rules:
     def structure(self, value):
         """JSON that the SDK made: kept in strict mode, too, but searched for secrets."""
         if isinstance(value, str):
-            return self.redactor.text(value)
+            return value if value in self.own else self.redactor.text(value)
         if isinstance(value, float):
             return self.number(value)
         if isinstance(value, dict):
@@ -263,33 +294,27 @@ class Rules:
             kept["transaction"] = self.transaction_name(
                 name, (event.get("transaction_info") or {}).get("source")
             )
-        if user := event.get("user"):
-            kept["user"] = self.user(user)
-        if tags := event.get("tags"):
-            kept["tags"] = self.tags(tags)
-        if request := event.get("request"):
-            kept["request"] = self.request(request, kept.get("tags") or {})
-        if contexts := event.get("contexts"):
-            kept["contexts"] = {
-                self.redactor.text(name): kept_context
-                for name, context in contexts.items()
-                if isinstance(context, dict)
-                and (kept_context := self.context(name, context))
-            }
-        if extra := event.get("extra"):
-            extra = {k: v for k, v in extra.items() if k not in EXTRA_OF_SDK}
-            if extra := self.own_tree(extra):
-                kept["extra"] = extra
-        if crumbs := event.get("breadcrumbs"):
-            values = crumbs.get("values") if isinstance(crumbs, dict) else crumbs
-            kept["breadcrumbs"] = {
-                "values": [
-                    self.breadcrumb(crumb)
-                    for crumb in values or []
-                    if not is_private(crumb.get("category"))
-                ]
-            }
+        self.parts(
+            event,
+            kept,
+            {
+                "user": self.user,
+                "tags": self.tags,
+                "request": lambda request: self.request(
+                    request, kept.get("tags") or {}
+                ),
+                "contexts": self.contexts,
+                "extra": self.extra,
+                "breadcrumbs": self.breadcrumbs,
+            },
+        )
         return kept
+
+    def parts(self, event, kept, rules):
+        """Add parts to `kept`. One that fails is left out: the others tell enough."""
+        for key, rule in rules.items():
+            if event.get(key) and (part := self.attempt(key, rule, event[key])):
+                kept[key] = part
 
     def transaction_name(self, name, source):
         # `url`: the raw path, since no route matched.
@@ -312,6 +337,23 @@ class Rules:
             kept["request_method"] = self.value("method", kept["request_method"])
         return kept
 
+    def contexts(self, contexts):
+        return {
+            self.redactor.text(name): kept
+            for name, context in contexts.items()
+            if isinstance(context, dict) and (kept := self.context(name, context))
+        }
+
+    def extra(self, extra):
+        return self.own_tree({k: v for k, v in extra.items() if k not in EXTRA_OF_SDK})
+
+    def breadcrumbs(self, crumbs):
+        values = crumbs.get("values") if isinstance(crumbs, dict) else crumbs
+        kept = [
+            self.attempt("breadcrumb", self.breadcrumb, crumb) for crumb in values or []
+        ]
+        return {"values": list(filter(None, kept))}
+
     def measurements(self, measurements):
         return {
             self.name(name): self.structure(value)
@@ -322,6 +364,8 @@ class Rules:
         kept = self.pick(value, {"type", "module", "thread_id"})
         if value.get("value") is not None:
             kept["value"] = self.text(value["value"])
+            if str(value.get("module")).startswith(DATABASES):
+                kept["value"] = without_quoted(kept["value"])
         if mechanism := value.get("mechanism"):
             kept["mechanism"] = self.pick(mechanism, MECHANISM_KEYS)
         if stacktrace := value.get("stacktrace"):
@@ -390,6 +434,8 @@ class Rules:
 
     def breadcrumb(self, crumb):
         category = crumb.get("category")
+        if is_private(category):
+            return None
         data = crumb.get("data") or {}
         kept = self.pick(crumb, {"type", "category", "level", "timestamp"})
         if category == "query":

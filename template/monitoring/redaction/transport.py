@@ -27,7 +27,7 @@ class Redaction:
 
     def __init__(self, config, redactor):
         self.config = config
-        self.rules = Rules(redactor)
+        self.rules = Rules(redactor, self.attempt, {config.release, config.environment})
         self.announced = set()
 
     def envelope(self, envelope, on_drop):
