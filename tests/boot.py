@@ -189,14 +189,14 @@ def asgi():
         }
         communicator = ApplicationCommunicator(application, scope)
         await communicator.send_input({"type": "http.request", "body": b""})
-        start = await communicator.receive_output(timeout=10)
+        start = await communicator.receive_output(timeout=60)
         body = b""
         more = True
         while more:
-            part = await communicator.receive_output(timeout=10)
+            part = await communicator.receive_output(timeout=60)
             body += part.get("body", b"")
             more = part.get("more_body", False)
-        await communicator.wait()
+        await communicator.wait(timeout=60)
         found = {name.decode().title(): v.decode() for name, v in start["headers"]}
         return start["status"], found, body.decode()
 

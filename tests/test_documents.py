@@ -190,12 +190,17 @@ def test_commands_of_the_page_on_monitoring_work_from_top_to_bottom(
                 line = "Sentry initialized for environment 'development'"
                 on = "SENTRY_DSN=\n" not in block.text
                 assert reader.site.output().count(line) == on
-        errors = {
-            event["exception"]["values"][-1]["type"]
-            for event in sink.events()
-            if "exception" in event
-        }
-        assert errors >= {"ZeroDivisionError", "ValueError", "PermissionError"}
+
+        def errors():
+            return {
+                event["exception"]["values"][-1]["type"]
+                for event in sink.events()
+                if "exception" in event
+            }
+
+        expected = {"ZeroDivisionError", "ValueError", "PermissionError"}
+        sink.wait_for(lambda items: errors() >= expected)
+        sink.wait_for(lambda items: len(sink.items("check_in")) >= 2)
         statuses = [i.json["status"] for i in sink.items("check_in")]
         assert statuses == ["in_progress", "ok"]
         # The SDK is gone by now, and the project runs.
@@ -330,7 +335,7 @@ def test_a_span_outside_of_a_request_is_a_trace_of_its_own(documented, variables
         shell = [python, "manage.py", "shell", "-v0", "-c", code]
         env = variables | {"SENTRY_DSN": sink.dsn}
         subprocess.run(shell, cwd=folder, env=env, check=True)
-        (transaction,) = sink.transactions()
+        (transaction,) = sink.wait_for(lambda items: sink.transactions())
     assert transaction["transaction"] == "count"
     assert transaction["contexts"]["trace"]["op"] == "task"
 
@@ -341,6 +346,7 @@ def test_command_of_the_page_reports_its_runs(documented, variables):
         command = [python, "manage.py", "reminders"]
         env = variables | {"SENTRY_DSN": sink.dsn}
         subprocess.run(command, cwd=folder, env=env, check=True)
+        sink.wait_for(lambda items: len(sink.items("check_in")) >= 2)
         check_ins = [item.json for item in sink.items("check_in")]
     assert [check_in["status"] for check_in in check_ins] == ["in_progress", "ok"]
     assert {check_in["monitor_slug"] for check_in in check_ins} == {"reminders"}

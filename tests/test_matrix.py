@@ -313,9 +313,7 @@ def real_servers(answers, postgres, valkey):
         yield environ
     finally:
         if url := environ.get("DATABASE_URL"):
-            # Waits for the sessions that are ending, and stops an autovacuum.
-            with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
-                admin.execute(f"DROP DATABASE {url.rpartition('/')[2]}")
+            postgres.drop_database(url)
         if url := environ.get("CACHE_URL"):
             with redis.Redis.from_url(url) as client:
                 client.flushdb()

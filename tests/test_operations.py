@@ -161,7 +161,7 @@ def test_page_header_log_and_event_share_a_reference(serve, sink, server, path):
     assert transaction[0]["event_id"] != reference
     for event in (*sink.events(), *transaction):
         assert event["tags"]["request_id"] == reference
-    headers = [envelope.headers["event_id"] for envelope in sink.envelopes]
+    headers = [envelope.headers.get("event_id") for envelope in sink.envelopes]
     assert reference in headers
 
 
@@ -234,6 +234,7 @@ def test_health_checks_and_static_files_are_not_traced(serve, sink):
         for path in ("/healthz/", "/readyz/", style_sheet):
             assert get(site, path)[0] == 200
         site.stop()
+        sink.wait_for(lambda items: sink.transactions())
     assert [transaction["transaction"] for transaction in sink.transactions()] == ["/"]
 
 
@@ -269,11 +270,17 @@ def manage(project, environment):
     return manage
 
 
+def check_ins(sink):
+    """Wait for both check-ins of a command, and return them."""
+    sink.wait_for(lambda items: len(sink.items("check_in")) >= 2)
+    return [item.json for item in sink.items("check_in")]
+
+
 def test_a_scheduled_command_reports_that_it_began_and_ended_well(manage, sink):
     result = manage("nightly", "--verbosity", "2", SENTRY_DSN=sink.dsn)
     assert result.returncode == 0
     assert "Removed expired sessions." in result.stdout
-    began, ended = [item.json for item in sink.items("check_in")]
+    began, ended = check_ins(sink)
     assert [began["status"], ended["status"]] == ["in_progress", "ok"]
     assert began["check_in_id"] == ended["check_in_id"]
     assert began["monitor_slug"] == ended["monitor_slug"] == "nightly"
@@ -293,9 +300,8 @@ def test_a_scheduled_command_that_fails_reports_that_and_its_error(
     empty = f"sqlite:///{tmp_path / 'db.sqlite3'}"
     result = manage("nightly", SENTRY_DSN=sink.dsn, DATABASE_URL=empty)
     assert result.returncode == 1
-    statuses = [item.json["status"] for item in sink.items("check_in")]
-    assert statuses == ["in_progress", "error"]
-    (event,) = sink.events()
+    assert [each["status"] for each in check_ins(sink)] == ["in_progress", "error"]
+    (event,) = sink.wait_for(lambda items: sink.events())
     assert event["exception"]["values"][-1]["type"] == "OperationalError"
 
 
@@ -304,7 +310,8 @@ def test_a_scheduled_command_runs_while_sentry_hangs(manage, sink):
     started = time.monotonic()
     result = manage("nightly", SENTRY_DSN=sink.dsn)
     assert result.returncode == 0
-    assert time.monotonic() - started < 15
+    # The SDK gives up after 8 s, its requests after 30 s.
+    assert time.monotonic() - started < 28
 
 
 # --- Releases -------------------------------------------------------------------------

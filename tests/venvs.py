@@ -128,7 +128,7 @@ class ForkServer:
         environ: Mapping[str, str],
         commands: Sequence[Sequence[str]],
         requests: Sequence[Mapping[str, Any]],
-        timeout: float = 60,
+        timeout: float = 300,
     ) -> dict[str, Any]:
         """Boot the project in `folder`; boot.py describes arguments and result.
 
