@@ -31,10 +31,20 @@ _HARMLESS = re.compile(r"(?:[A-Za-z_]{0,15}[ .,<>()/-])*+[A-Za-z_]{0,15}")
 # ... but for these.
 _SUSPICIOUS = re.compile(r"bearer|basic|digest|token|failing row|[a-z/_-]{64}", re.I)
 
-# Where a word may begin, in ASCII: after an escaped character (`\n`, `%20`, `\u003d`, a
-# terminal's colour), too.
-_ESCAPE = r"(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4})|(?<=\[[0-9]m)|(?<=\[[0-9]{2}m)"
-_EDGE = rf"(?:(?<![A-Za-z0-9])|{_ESCAPE})"
+
+def _escaped(skip):
+    """Return a pattern: `skip` characters ago, an escaped one ended.
+
+    `\n`, `%20`, `\u003d` or the colour of a terminal. A pattern whose first part is one
+    of few characters is fast; what must stand before them, it looks for afterwards.
+    """
+    ends = (r"\\[nrt]", "%[0-9A-Fa-f]{2}", r"\\u[0-9A-Fa-f]{4}", r"\[\dm", r"\[\d\dm")
+    return "|".join(f"(?<={end}.{{{skip}}})" for end in ends)
+
+
+# Where a word may begin, in ASCII.
+_EDGE = rf"(?:(?<![A-Za-z0-9])|{_escaped(0)})"
+_EDGE_1 = rf"(?:(?<![A-Za-z0-9].)|{_escaped(1)})"
 
 _LONG = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{64,}+={0,2}")
 _DENSE = re.compile(r"(?<![!#-&(-+\--:=?-Z^-z|~])[!#-&(-+\--:=?-Z^-z|~]{64,}+")
@@ -49,9 +59,9 @@ _HEADER_LINE = re.compile(
     re.I | re.X,
 )
 _SCHEME = re.compile(
-    rf"""{_EDGE}(bearer|basic|digest|token)(?:\s|%20){{1,8}}+
+    rf"""([BbDdTt]{_EDGE_1}(?i:(?<=b)earer|(?<=b)asic|(?<=d)igest|(?<=t)oken))(?:\s|%20){{1,8}}+
     ((?:[\w.-]{{1,64}},\s)?\w{{1,32}}="[^\r\n]+ | ["'<]?[\w.~+/=:|-]{{4,}})""",
-    re.I | re.X,
+    re.X,
 )
 # A quote as it is, escaped, and in URLs, HTML and JavaScript.
 _QUOTE = r"""\\*+(?:["']{1,2}|%2[27]|&quot;|&\#(?:3[49]|x2[27]);|u002[27])"""
@@ -100,16 +110,19 @@ _QUERY = re.compile(
 )
 # In a row, or in the groups on the card.
 _CARD = re.compile(
-    rf"""(?:(?<![0-9A-Fa-f%])(?<!%[0-9A-Fa-f])(?<!\d\.)|{_ESCAPE}|(?<=[Cc]ard))[2-6]\d{{12,18}}(?![0-9a-f])
-  | (?:(?<![A-Za-z0-9.-])|{_ESCAPE})(?:[2-6]\d{{3}}(?P<gap>[ .\u00a0-])\d{{4}}(?P=gap)\d{{4}}(?P=gap)\d{{1,7}}
-      |3\d{{3}}[ -]\d{{6}}[ -]\d{{4,5}})(?![A-Za-z0-9]|[-.]\d)""",
+    rf"""[2-6]\d{{3}}(?:
+    (?:(?<![0-9A-Fa-f%].{{4}})(?<!%[0-9A-Fa-f].{{4}})(?<!\d\..{{4}})|(?<=[Cc]ard.{{4}})|{_escaped(4)})
+      \d{{9,15}}(?![0-9a-f])
+  | (?:(?<![A-Za-z0-9.-].{{4}})|{_escaped(4)})
+      (?:(?P<gap>[ .\u00a0-])\d{{4}}(?P=gap)\d{{4}}(?P=gap)\d{{1,7}}|[ -]\d{{6}}[ -]\d{{4,5}})
+      (?![A-Za-z0-9]|[-.]\d))""",
     re.X,
 )
 # Digits in a card number, by its first: https://en.wikipedia.org/wiki/Payment_card_number
 _CARD_LENGTHS = {"2": (16,), "3": (14, 15, 16), "4": (13, 16, 19), "5": (16,)}
 _IPV6 = re.compile(
-    rf"(?:(?<![0-9A-Fa-f:.%])(?<!%[0-9A-Fa-f])(?<!\\u)|{_ESCAPE})"
-    r"[0-9A-Fa-f:]{4,45}+(?:\.\d{1,3}){0,3}(?![G-Zg-z_])"
+    rf"[0-9A-Fa-f:](?:(?<![0-9A-Fa-f:.%].)(?<!%[0-9A-Fa-f].)(?<!\\u.)|{_escaped(1)})"
+    r"[0-9A-Fa-f:]{3,44}+(?:\.\d{1,3}){0,3}(?![G-Zg-z_])"
 )
 
 # A literal in every match, looked for first since that is much faster; the pattern,
@@ -121,11 +134,11 @@ _SUBSTITUTIONS = (
     ("@", r"(:(?:\\?/){2})[^\s/\"'<>]{1,512}@", 0, r"\1[Filtered]@"),
     ("%40", r"(%3A%2F%2F)[^\s/\"'<>&]{1,512}%40", re.I, r"\1[Filtered]%40"),
     # JSON Web Tokens
-    ("eyJ", rf"(?:(?<![A-Za-z0-9_-])|{_ESCAPE})(?=(?:[\w-]*[_-])?eyJ)[\w-]{{8,}}+\.[\w-]{{5,}}+(?:\.[\w-]*+){{0,3}}", 0, TOKEN),
+    ("eyJ", rf"(?:(?<![A-Za-z0-9_-])|{_escaped(0)})(?=(?:[\w-]*[_-])?eyJ)[\w-]{{8,}}+\.[\w-]{{5,}}+(?:\.[\w-]*+){{0,3}}", 0, TOKEN),
     # Addresses where secrets are part of the path: Slack, Discord, Telegram.
     ("hooks.slack.com/", r"(hooks\.slack\.com/)[\w/.-]+", 0, r"\1[Filtered]"),
     ("/api/webhooks/", r"(discord(?:app)?\.com/api/webhooks/)[\w/.-]+", 0, r"\1[Filtered]"),
-    (":", rf"{_EDGE}(?:bot)?\d{{8,10}}:[\w-]{{35}}(?![A-Za-z0-9_])", 0, TOKEN),
+    (":", rf"\d(?:{_EDGE_1}|(?<=bot.))\d{{7,9}}:[\w-]{{35}}(?![A-Za-z0-9_])", 0, TOKEN),
     # Django's signed values
     (":", r"(?<![\w-])[\w-]{4,}+:[\w-]{6}:[\w-]{27,}", 0, TOKEN),
     # Vendors' prefixes: Stripe, GitHub, GitLab, Slack, AWS, Google, SendGrid, OpenAI,
@@ -180,9 +193,9 @@ _SUBSTITUTIONS = (
     # IPv4 addresses. After a letter or `version`, 1.2.3.4 is one.
     (
         ".",
-        rf"(?:(?<![A-Za-z0-9.])(?<![A-Za-z]-)(?<!ersion )(?<!ersion: )|{_ESCAPE})"
-        r"(?!(?<=[a-z]/)\d{2,3}(?:\.0){3})"
-        r"(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![A-Za-z0-9]|\.\d)",
+        rf"\d(?:(?<![A-Za-z0-9.].)(?<![A-Za-z]-.)(?<!ersion .)(?<!ersion: .)|{_escaped(1)})"
+        r"(?!(?<=[a-z]/.)\d{1,2}(?:\.0){3})"
+        r"\d{0,2}(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![A-Za-z0-9]|\.\d)",
         0,
         "[REDACTED_IP]",
     ),
@@ -283,9 +296,10 @@ class Redactor:
         text = _SCHEME.sub(_without_credential, text)
         text = self._without_literals(text) if source else self._without_values(text)
         text = _QUERY.sub(self._without_query, text)
-        text = _DENSE.sub(_without_dense, text)
+        if len(text) >= 64:
+            text = _DENSE.sub(_without_dense, text)
         text = _CARD.sub(_without_card, text)
-        return _IPV6.sub(_without_ipv6, text)
+        return _IPV6.sub(_without_ipv6, text) if text.count(":") > 1 else text
 
     def _without_own(self, text):
         for expression in self.own:
@@ -315,12 +329,11 @@ class Redactor:
     def _without_literals(self, line):
         """Replace the literals after a sensitive name, and what is secret in others."""
         kept = []
-        name = last = last_kind = (
-            ""  # The name or text, and the token, before this one.
-        )
+        name = ""  # or text, that a value may follow
         named = secret = (
-            False  # Whether this value, or one before, has a sensitive name.
+            False  # whether this value, or one before, has a sensitive name
         )
+        last = last_kind = ""
         for token in _PYTHON.finditer(line):
             text = token[0]
             kind = token.lastgroup
@@ -454,7 +467,7 @@ def _without_tokens(text):
     for needle, pattern, flags, replacement in _SUBSTITUTIONS:
         if needle in text:
             text = _compiled(pattern, flags).sub(replacement, text)
-    return _LONG.sub(_without_token, text)
+    return _LONG.sub(_without_token, text) if len(text) >= 64 else text
 
 
 def _without_literal(match):
