@@ -708,11 +708,20 @@ def test_own_secrets_are_values_and_not_names(monkeypatch, values, expected):
         ('null value in column "x" of relation "y" violates not-null constraint', None),
         ('duplicate key value violates unique constraint "x"', None),
         ('column "x" of relation "y" does not exist', None),
-        ('database "x" does not exist', None),
+        (
+            'connection to server at "db.example", port 5432 failed: FATAL:  password '
+            'authentication failed for user "shop"',
+            None,
+        ),
+        (
+            'connection to server at "[REDACTED_IP]" failed: database "x" does not exist',
+            None,
+        ),
         ("(1146, \"Table 'shop.x' doesn't exist\")", None),
         ("UNIQUE constraint failed: a.b", None),
         ('column "x1" does not exist', "column [Filtered] does not exist"),
         ("no such column: x1", "no such column: [Filtered]"),
+        ("value out of range: 1980-13-01", "value out of range: [Filtered]"),
         ('value "x1" is out of range', "value [Filtered] is out of range"),
         ('invalid value "x1" for "Mon"', "invalid value [Filtered]"),
         ("CHECK constraint failed: a<>'x1'", "CHECK constraint failed: a<>[Filtered]"),

@@ -236,12 +236,12 @@ _REQUEST = re.compile(
 # What a database quotes is a value, unless it says that it is a name.
 _QUOTED_BY_DATABASE = re.compile(
     r"""(?P<kept>\b(?:relation|table|constraint|index|role|database|user|function|type
-        |schema|sequence|for[ ]key|server[ ]at|column(?![ ]["'][^"']*["'][ ]does))[ ]
-        (?:"[\w.$-]{1,64}"|'[\w.$-]{1,64}')
+        |schema|sequence|for[ ]key|server[ ]at|host|column(?![ ]["'][^"']*["'][ ]does))[ ]
+        (?:"[\w.$\[\]-]{1,64}"|'[\w.$\[\]-]{1,64}')
       | (?<=^\()\d+,[ ]["'] | ["']\[Filtered\]["'] | ["']\)\Z)
       | (?<!\w)(?:"(?:.*"|.*) | '(?:.*'|.*) | [«„“](?:.*[»“”]|.*))
       | (?<=MATCH[ ]expression:[ ])\[.*
-      | (?<=no[ ]such[ ]column:[ ])\w+\Z""",
+      | (?<=no[ ]such[ ]column:[ ])\w+\Z | (?<=out[ ]of[ ]range:[ ])[\d:.-]+""",
     re.X | re.S | re.I,
 )
 
