@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, strategies
 from hypothesis import settings as hypothesis_settings
 
 from template.monitoring.redaction import patterns
-from template.monitoring.redaction.patterns import Redactor
+from template.monitoring.redaction.patterns import Redactor, without_quoted
 from template.monitoring.redaction.policy import Policy
 
 if not settings.configured:
@@ -154,6 +154,83 @@ def test_no_secret_of_the_process_is_left(before, after):
     assert OWN not in json.dumps(RULES.tree({text: [text]}))
 
 
+@pytest.mark.parametrize(
+    ("tree", "expected"),
+    [
+        ({"pin": 0, "secret": 1.0}, {"pin": "[Filtered]", "secret": "[Filtered]"}),
+        ({"token": None, "otp": "", "pin": True}, None),
+        (
+            {"name": "password", "value": "x"},
+            {"name": "password", "value": "[Filtered]"},
+        ),
+        ({"key": "otp", "value": [1]}, {"key": "[Filtered]", "value": "[Filtered]"}),
+        ({"name": "colour", "value": "x"}, None),
+        (["password", "x"], ["password", "[Filtered]"]),
+    ],
+)
+def test_a_tree_keeps_what_is_no_secret(tree, expected):
+    assert RULES.tree(tree) == (expected or tree)
+
+
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        ("/usr/bin/psql -c x", "psql"),
+        ("A=1 B=/x/y:z psql", "psql"),
+        ("PGPASSWORD='my x' psql", "[Filtered]"),
+        ('A="x y" psql', "[Filtered]"),
+        ("A=$(cat x) psql", "[Filtered]"),
+        ("A=`cat x` psql", "[Filtered]"),
+        (r"A=a\ x psql", "[Filtered]"),
+    ],
+)
+def test_of_a_command_only_the_program_stays(command, program):
+    assert RULES.program(command) == program
+
+
+def test_what_a_database_quotes_goes_from_its_errors_only():
+    value = {"type": "DataError", "module": "django.db.utils", "value": "bad 'x1'"}
+    assert RULES.exception(value)["value"] == "bad [Filtered]"
+    assert RULES.exception(value | {"module": None})["value"] == "bad 'x1'"
+
+
+def test_release_and_environment_stay_as_they_are_configured():
+    rules = Rules(REDACTOR, own=["1.2.3.4", "a@b.example"])
+    event = {"release": "1.2.3.4", "environment": "a@b.example", "dist": "1.2.3.5"}
+    assert rules.event(event) == event | {"dist": "[REDACTED_IP]"}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"user": "alice"},
+        {"tags": ["a", "b"]},
+        {"extra": "a"},
+        {"contexts": ["a"]},
+        {"request": {"url": "http://[bad/x"}},
+        {"breadcrumbs": {"values": [{"category": ["x"]}, {"category": "a"}]}},
+        {"breadcrumbs": {"values": [None, {"category": "http", "data": "a"}]}},
+    ],
+    ids=str,
+)
+def test_a_part_that_fails_is_left_out_and_the_event_stays(odd):
+    failed = []
+
+    def attempt(kind, rule, value):
+        try:
+            return rule(value)
+        except Exception:
+            failed.append(kind)
+
+    kept = Rules(REDACTOR, attempt).event({"level": "error", **odd})
+    assert failed
+    assert kept["level"] == "error"
+    if "breadcrumbs" in odd:
+        assert kept["breadcrumbs"]["values"] in ([], [{"category": "a"}])
+    else:
+        assert kept == {"level": "error"}
+
+
 def items(type):
     """Return a strategy of payloads that have the shape of a type, with any content."""
     tree = strategies.dictionaries(TEXT, TREE, max_size=3)
@@ -234,6 +311,12 @@ ADVERSARIAL = {
     "sensitive name and quote": 'password="',
     "sensitive name and bracket": "password=[",
     "sensitive name and comma": "password=a,",
+    "sensitive name and brackets": "password=[{(",
+    "sensitive name and quote of HTML": "password&quot;:&quot;",
+    "sensitive name in a URL": "%22password%22%3A%22",
+    "sensitive name and block of YAML": "password: |\n a\n",
+    "sensitive name and doubled quote": 'password=""a',
+    "sensitive name and triple quote": 'password="""',
     "name in quotes": '"a": ',
     "backslashes": "\\",
     "escaped quotes": '\\"',
@@ -246,6 +329,11 @@ ADVERSARIAL = {
     "question marks": "a?a=",
     "query": "a?a=b&",
     "addresses": "http://",
+    "addresses in URLs": "a%3A%2F%2Fb%40",
+    "escaped spaces": "%20a",
+    "random": "aB3!",
+    "path of random": "aB3/",
+    "signed value": "aaaa:aaaaaa:",
     "at signs": "a@",
     "mail": "a@a.",
     "dotted name": "a.a@",
@@ -270,11 +358,16 @@ ADVERSARIAL = {
     "duplicate": "Duplicate entry '",
     "incorrect value": "incorrect a value: '",
     "near": 'near "',
+    "near, somewhere a syntax error": '": syntax error near "',
+    "detail": "DETAIL:  Key (",
+    "digest": 'Digest a="',
     "time data": "time data ",
     "curly quotes": "“",
     "request": "<WSGIRequest: GET '",
     "Slack": "hooks.slack.com/",
     "comment": "/*",
+    "hash sign": "#a",
+    "IDENTIFIED": "IDENTIFIED ",
     "line comment": "--",
     "dollar quotes": "$a$",
     "dollars": "$",
@@ -307,7 +400,7 @@ FLOOR = 1e-5  # Seconds. Below, the clock is too coarse.
 def test_the_cost_of_a_text_grows_no_faster_than_the_text(monkeypatch, unit):
     monkeypatch.setattr(patterns, "MAX_LENGTH", LONG + 1000)
     monkeypatch.setattr(patterns, "MAX_SQL_LENGTH", LONG + 1000)
-    for function in (REDACTOR.text, REDACTOR.sql):
+    for function in (REDACTOR.text, REDACTOR.sql, without_quoted):
         short, long = (
             seconds(function, unit * (n // len(unit))) for n in (SHORT, LONG)
         )
