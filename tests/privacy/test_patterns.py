@@ -382,6 +382,7 @@ RECOGNISED = [
     "::ffff:192.0.2.128",
     "alice@example.com",
     "eyJ1c2VyIjoxfQ:1xVvQt:6UoWdyWvPXcDLvNYUoWdyWvPXcDLvNYUoWdyWvPXcD",
+    "cn3m4x-0123456789abcdef0123456789abcdef",
     ".eJyrViotTi2Kz0xRsjLSUcpLzE1VslJKSczN8UgtykvMTVXSUUrJz1OqBQDvyQtX:1xVvQt:6UoWdyWvPXcDLvNYUoWdyWvPXcDLvNY",
     "b0!x4@m#9k$e%2^r&7*t(1-u_5=i+8)o3p6!a@s#d4$f%g^0h&j*k(l-9z_x=c+v",
     "aB3.dE5~fG7.hI9~jK1.lM3~nO5.pQ7~rS9.tU1~vW3.xY5~zA7.bC9~dE1.fG3~hI5",

@@ -141,6 +141,8 @@ _SUBSTITUTIONS = (
     (":", rf"\d(?:{_EDGE_1}|(?<=bot.))\d{{7,9}}:[\w-]{{35}}(?![A-Za-z0-9_])", 0, TOKEN),
     # Django's signed values
     (":", r"(?<![\w-])[\w-]{4,}+:[\w-]{6}:[\w-]{27,}", 0, TOKEN),
+    # ... and its tokens to reset a password
+    ("-", rf"{_EDGE}(?=[a-z]{{0,5}}\d)[0-9a-z]{{6}}-[0-9a-f]{{32}}(?![A-Za-z0-9-])", 0, TOKEN),
     # Vendors' prefixes: Stripe, GitHub, GitLab, Slack, AWS, Google, SendGrid, OpenAI,
     # Anthropic, npm, PyPI, DigitalOcean, Shopify, Sentry, Hugging Face, Twilio, ...
     (
