@@ -749,6 +749,21 @@ CHANNELS = table(
             "database error: at or near": database_error(
                 ProgrammingError, 'syntax error at or near "SECRET"\nLINE 1: SECRET'
             ),
+            "database error: check": database_error(
+                IntegrityError, "CHECK constraint failed: a<>'SECRET'"
+            ),
+            "database error: full-text search": database_error(
+                ProgrammingError, "malformed MATCH expression: [(SECRET]"
+            ),
+            "database error: out of range": database_error(
+                DataError, 'value "SECRET" is out of range for type integer'
+            ),
+            "database error: unknown column": database_error(
+                ProgrammingError, 'column "SECRET" does not exist'
+            ),
+            "database error: in French": database_error(
+                DataError, "syntaxe en entrée invalide : « SECRET »"
+            ),
             "database error: of the ORM": orm_error,
         },
     ),
@@ -765,6 +780,8 @@ CHANNELS = table(
             "SQL: double-quoted values": sql('INSERT INTO t VALUES ("a", "SECRET")'),
             "SQL: comment": sql("SELECT 1 /* for SECRET */"),
             "SQL: line comment": sql("SELECT 1 -- for SECRET\n, 2"),
+            "SQL: hash comment": sql("SELECT 1 #SECRET"),
+            "SQL: nested comment": sql("SELECT 1 /* a /* b */ SECRET */"),
             "SQL: bytes": sql("SELECT X'00', x'SECRET'"),
             "SQL: dollar quotes": sql("SELECT $body$SECRET$body$"),
             "SQL: list": sql("SELECT 1 WHERE 'x' IN ('SECRET', 'SECRET')"),
@@ -779,6 +796,7 @@ CHANNELS = table(
             "SQL: UPDATE": sql("UPDATE t SET a = 'SECRET', b = 'SECRET'"),
             "SQL: LIKE": sql("SELECT 1 WHERE 'x' LIKE '%SECRET%'"),
             "SQL: account": sql("CREATE USER shop PASSWORD 'SECRET'"),
+            "SQL: account of MySQL": sql('CREATE USER shop IDENTIFIED BY "SECRET"'),
             "SQL: span of the developer": lambda s: in_span(
                 op="db.query", name=f"SELECT '{s}'"
             ),
@@ -822,6 +840,7 @@ CHANNELS = table(
             "command: variable before the command": run(
                 "PGCOLOUR=SECRET true", shell=True
             ),
+            "command: quoted variable": run("COLOUR='light SECRET' true", shell=True),
             "command: input": run(["true"], input="SECRET", text=True),
             "command: not found": missing_command,
         },
