@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -207,28 +207,28 @@ class Refusing(Broken):
 class Dropping(Broken):
     """Its queue of connections is full, so that the system drops each SYN."""
 
+    def __init__(self):
+        super().__init__()
+        self.sockets = ExitStack()
+
     def fail(self):
         self.sink.stop()
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.sink.port))
-        self.listener.listen(0)
-        self.waiting = []
-        try:
+        listener = self.sockets.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.sink.port))
+        listener.listen(0)
+        address = listener.getsockname()
+        with suppress(TimeoutError):
             while True:
-                address = self.listener.getsockname()
-                self.waiting.append(socket.create_connection(address, timeout=0.2))
-        except TimeoutError:
-            pass
+                waiting = socket.create_connection(address, timeout=0.2)
+                self.sockets.enter_context(waiting)
 
     def heal(self):
-        for connection in (*self.waiting, self.listener):
-            connection.close()
+        self.sockets.close()
         self.sink.start()
 
     def __exit__(self, *error):
-        for connection in (*self.waiting, self.listener):
-            connection.close()
+        self.sockets.close()
         super().__exit__(*error)
 
 
@@ -258,6 +258,14 @@ FAULTS = {
     "silent name server": lambda: Lost("https://a@silent.invalid/1"),
 }
 
+# Those of which a process learns at once that there is no connection.
+NO_CONNECTION = {
+    "refused",
+    "self-signed certificate",
+    "no TLS behind https",
+    "unknown name",
+}
+
 
 def survive(broken, site, twin):
     """Let a site meet a Sentry that is broken, whole and broken again."""
@@ -275,7 +283,7 @@ def survive(broken, site, twin):
 
 def wait_for_news(sink, site):
     """Make errors until one of them has arrived."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     for number in itertools.count(1000):
         answer(site, path=f"/fail/{number}/")
         time.sleep(0.3)
@@ -285,7 +293,7 @@ def wait_for_news(sink, site):
 
 
 def wait_for_errors(sink, count):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while len(errors(sink)) < count:
         assert time.monotonic() < deadline, f"{len(errors(sink))} have arrived"
         time.sleep(0.5)
@@ -321,21 +329,23 @@ def test_faults_of_sentry_are_none_of_the_site(subtests, serve):
             for name, site in sites.items()
             if not site.exception()
         }
-        machine, _ = stopper.submit(twin.stop).result()
         for name, site in sites.items():
             with subtests.test(name):
-                output = site.result().output()
+                site = site.result()
+                seconds, returncode = stops[name].result()
+                output = site.output()
                 # The errors of the site are logged, and no other.
                 logged = re.findall(r'"GET /(?:fail/\d+|denied)/ HTTP/1.1" ', output)
                 assert len(logged) > ERRORS
                 assert output.count("Traceback") == len(logged)
                 processes = output.count("Booting worker")
-                assert output.count("Sentry cannot be reached") <= processes
+                said = output.count("Sentry cannot be reached")
+                assert (1 if name in NO_CONNECTION else 0) <= said <= processes
                 assert "urllib3" not in output
-                seconds, returncode = stops[name].result()
                 assert returncode == 0
-                # 3 s on an idle machine, says the benchmark; here a dozen stop at once.
-                assert seconds < 3 + 5 * machine
+                # Of itself: gunicorn kills what takes longer. The benchmark says how
+                # long it takes on an idle machine.
+                assert seconds < 30
 
 
 def test_a_limit_of_errors_leaves_the_traces_alone(serve):
@@ -402,7 +412,7 @@ def test_a_burst_of_errors_is_not_lost(serve):
 def test_each_process_reports_each_error_once(serve, options):
     made = 0
     with Sink() as sink, serve(*options, SENTRY_DSN=sink.dsn) as site:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         # One may serve long before the other has started.
         while len({process for _, process in errors(sink)}) < 2:
             assert time.monotonic() < deadline, "one process serves all requests"
@@ -422,5 +432,9 @@ def test_errors_before_the_fork_are_reported_once(serve):
         burst(site, 60)
         wait_for_errors(sink, 60)
         site.stop()
-        before = [e for e in sink.events() if e.get("message") == "before the fork"]
-    assert len(before) == 21
+
+        def before():
+            return [e for e in sink.events() if e.get("message") == "before the fork"]
+
+        sink.wait_for(lambda items: len(before()) >= 21)
+    assert len(before()) == 21
