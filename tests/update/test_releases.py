@@ -1,6 +1,5 @@
 """Every release updates to the working tree, and is made as CONTRIBUTING.md says."""
 
-import itertools
 import re
 import subprocess
 import tomllib
@@ -69,15 +68,6 @@ def test_an_update_to_the_same_version_changes_nothing(template, tmp_path):
     update(project)
     assert git(project, "status", "--porcelain") == ""
     assert (project / ".env").read_bytes() == variables
-
-
-def test_two_answers_that_can_meet_do_so_in_one_of_the_projects():
-    chosen = {pair for answers in every_pair() for pair in pairs(answers)}
-    assert chosen == {pair for row in matrix.combinations() for pair in pairs(row)}
-
-
-def pairs(answers):
-    return itertools.combinations(answers.items(), 2)
 
 
 def test_the_newest_version_of_the_changelog_is_that_of_the_package():
