@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import matrix
@@ -69,8 +69,15 @@ def test_any_text_is_refused_in_a_sentence_or_gives_a_project_that_runs(
     near = NEAR.get(question, st.nothing())
     ran = set()
 
-    # The same texts in every run, so that a failure is one of the code.
-    @settings(max_examples=20, derandomize=True, database=None, deadline=None)
+    # The same texts in every run, so that a failure is one of the code, not of a busy
+    # machine either.
+    @settings(
+        max_examples=20,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     @given(st.text(max_size=70) | near)
     def try_it(text):
         answers = LED_TO.get(question, {}) | {question: text}

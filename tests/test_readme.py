@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import matrix
 from tests.matrix import QUESTIONS
 from tests.servers.process import Process, free_port
 from tests.test_monitoring import Browser
@@ -35,11 +36,10 @@ def checkout(tmp_path_factory, with_copier):
     """A clone in which the changes that are not committed yet are."""
     folder = tmp_path_factory.mktemp("readme") / "checkout"
     subprocess.run(["git", "clone", "-q", ROOT, folder], check=True)
-    for name in ("copier.yml", "template", "pyproject.toml", "uv.lock"):
-        if (folder / name).is_dir():
-            shutil.rmtree(folder / name)
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
+    shutil.rmtree(folder / "template")
+    matrix.copy_template(folder)
+    for name in ("pyproject.toml", "uv.lock"):
+        shutil.copy(ROOT / name, folder / name)
     run("git add . && git commit -qm now --allow-empty", folder, with_copier)
     return folder
 
