@@ -188,6 +188,7 @@ CREDENTIALS = [
     f"('X-Auth-Token', '{SECRET}')",
     # Names and values, in any quoting
     f"password={SECRET}",
+    f"password='1234_{SECRET}'",
     f"password = {SECRET}",
     f"password: {SECRET}",
     f"password => {SECRET}",

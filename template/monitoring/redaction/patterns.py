@@ -33,25 +33,28 @@ _SUSPICIOUS = re.compile(r"bearer|basic|digest|token|failing row|[a-z/_-]{64}", 
 
 
 def _escaped(skip):
-    """Return a pattern: `skip` characters ago, an escaped one ended.
+    r"""Return a pattern: `skip` characters ago, an escaped one ended.
 
-    `\n`, `%20`, `\u003d` or the colour of a terminal. A pattern whose first part is one
-    of few characters is fast; what must stand before them, it looks for afterwards.
+    `\n`, `%20`, `\u003d` or the colour of a terminal. A pattern that begins with one of
+    few characters is fast: what must stand before them, it looks for afterwards.
     """
     ends = (r"\\[nrt]", "%[0-9A-Fa-f]{2}", r"\\u[0-9A-Fa-f]{4}", r"\[\dm", r"\[\d\dm")
     return "|".join(f"(?<={end}.{{{skip}}})" for end in ends)
 
 
-# Where a word may begin, in ASCII.
+# Where a word may begin, in ASCII; the second, where one began a character ago.
 _EDGE = rf"(?:(?<![A-Za-z0-9])|{_escaped(0)})"
 _EDGE_1 = rf"(?:(?<![A-Za-z0-9].)|{_escaped(1)})"
 
 _LONG = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{64,}+={0,2}")
+# ASCII without what holds data together: spaces, quotes, commas and most brackets.
 _DENSE = re.compile(r"(?<![!#-&(-+\--:=?-Z^-z|~])[!#-&(-+\--:=?-Z^-z|~]{64,}+")
 # What a path or an address is made of, an id and a hash among that.
 _PIECE = re.compile(
-    r"(?:[-_./:=&]|(?:%[0-9A-F]{2}){1,4})?"
-    r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{7,}|[A-Z]?[a-z]+|[A-Z]+|\d+)|[^A-Za-z\d]"
+    r"""(?:[-_./:=&]|(?:%[0-9A-F]{2}){1,4})?
+    (?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{7,}|[A-Z]?[a-z]+|[A-Z]+|\d+)
+    | [^A-Za-z\d]""",
+    re.X,
 )
 _HEADER_LINE = re.compile(
     r"""\b((?:proxy-)?authorization|(?:set-)?cookie)(["']?\s{0,8}[:=]\s{0,8})
@@ -59,24 +62,25 @@ _HEADER_LINE = re.compile(
     re.I | re.X,
 )
 _SCHEME = re.compile(
-    rf"""([BbDdTt]{_EDGE_1}(?i:(?<=b)earer|(?<=b)asic|(?<=d)igest|(?<=t)oken))(?:\s|%20){{1,8}}+
+    rf"""([BbDdTt]{_EDGE_1}(?i:earer|asic|igest|oken))(?:\s|%20){{1,8}}+
     ((?:[\w.-]{{1,64}},\s)?\w{{1,32}}="[^\r\n]+ | ["'<]?[\w.~+/=:|-]{{4,}})""",
     re.X,
 )
-# A quote as it is, escaped, and in URLs, HTML and JavaScript.
-_QUOTE = r"""\\*+(?:["']{1,2}|%2[27]|&quot;|&\#(?:3[49]|x2[27]);|u002[27])"""
+# Quotes in URLs, HTML and JavaScript.
+_FOREIGN_QUOTE = r"%2[27]|&quot;|&\#(?:3[49]|x2[27]);|\\+u002[27]"
 _NAME = re.compile(
-    rf"""(?:(?<![\w.-])|(?<=%[0-9A-Fa-f]{{2}}))(?P<name>[\w.-]++)(?P<separator>(?:{_QUOTE})?(?:\]|\[\d{{0,8}}\])?
-    \s{{0,64}}+(?:=>|!?={{1,3}}|:[:=]?|%3[AaDd]|(?<=["']),(?:\s{{0,8}}["']value["']:)?)\s{{0,64}}+)""",
+    rf"""(?:(?<![\w.-])|(?<=%[0-9A-Fa-f]{{2}}))(?P<name>[\w.-]++)
+    (?:{_FOREIGN_QUOTE}|\\*+["']{{0,2}})(?:\]|\[\d{{0,8}}\])?\s{{0,64}}+
+    (?:=>|!?={{1,3}}|:[:=]?|%3[AaDd]|(?<=["']),(?:\s{{0,8}}["']value["']:)?)\s{{0,64}}+""",
     re.X,
 )
-_QUOTED = r"""
-    (?P<triple>\"{3}|'{3})[\s\S]*?(?:(?P=triple)|\Z)
-  | (?P<escaped>\\+["']|%2[27]|&quot;|&\#(?:3[49]|x2[27]);|\\+u002[27])
-    (?:(?!(?P=escaped)|\\+["'])[\s\S]){0,8192}+
-  | [bfru]{0,2}""(?=[\w+/.~!@#$%^*-])[^"]{0,8192}+"{0,2}
-  | [bfru]{0,2}"(?:[^"\\]|\\.){0,8192}+"?
-  | [bfru]{0,2}'(?:[^'\\]|\\.){0,8192}+'?
+_QUOTED = rf"""
+    (?P<triple>\"{{3}}|'{{3}})[\s\S]*?(?:(?P=triple)|\Z)
+  | (?P<escaped>\\+["']|{_FOREIGN_QUOTE})
+    (?:(?!(?P=escaped)|\\+["'])[\s\S]){{0,8192}}+
+  | [bfru]{{0,2}}""(?=[\w+/.~!@#$%^*-])[^"]{{0,8192}}+"{{0,2}}
+  | [bfru]{{0,2}}"(?:[^"\\]|\\.){{0,8192}}+"?
+  | [bfru]{{0,2}}'(?:[^'\\]|\\.){{0,8192}}+'?
 """
 # Brackets in brackets in brackets.
 _FLAT = r"[\[({][^\[\](){}]*+[\])}]?"
@@ -103,7 +107,8 @@ _LITERAL = re.compile(r"([bfru]{0,2}(\"{3}|'{3}|\"|'))(.*?)(\2|\Z)", re.I | re.S
 _NO_SECRET = re.compile(
     # Among others, what Django calls its checks and migrations, and a place for a value.
     r"\[(?:Filtered|REDACTED_[A-Z]{2,8})\]|None|null|True|true|False|false|\"\"|''"
-    r"|\(\w+\.[CDEIW]\d{3}\)|([\"']?)(?:\d{4}_\w{1,64}|%(?:\(\w{1,64}\))?[drs])\1"
+    r"|\(\w+\.[CDEIW]\d{3}\)|[\"']0\d{3}_[a-z_]{1,64}[\"']"
+    r"|([\"']?)%(?:\(\w{1,64}\))?[drs]\1"
 )
 _QUERY = re.compile(
     r"(?<=[\w/.%-])\?(?=[\w%.\[\]-]{1,64}=)[^\s\"'<>`]*(?:[^\s\"'<>`)\]},.;]|(?<=\[Filtered)\])"
@@ -141,10 +146,9 @@ _SUBSTITUTIONS = (
     (":", rf"\d(?:{_EDGE_1}|(?<=bot.))\d{{7,9}}:[\w-]{{35}}(?![A-Za-z0-9_])", 0, TOKEN),
     # Django's signed values
     (":", r"(?<![\w-])[\w-]{4,}+:[\w-]{6}:[\w-]{27,}", 0, TOKEN),
-    # ... and its tokens to reset a password
-    ("-", rf"{_EDGE}(?=[a-z]{{0,5}}\d)[0-9a-z]{{6}}-[0-9a-f]{{32}}(?![A-Za-z0-9-])", 0, TOKEN),
     # Vendors' prefixes: Stripe, GitHub, GitLab, Slack, AWS, Google, SendGrid, OpenAI,
-    # Anthropic, npm, PyPI, DigitalOcean, Shopify, Sentry, Hugging Face, Twilio, ...
+    # Anthropic, npm, PyPI, DigitalOcean, Shopify, Sentry, Hugging Face, Twilio, ...; last,
+    # what Django sends to reset a password.
     (
         "",
         rf"{_EDGE}(?:[spr]k_(?:live|test)_\w{{8,}}|whsec_\w{{8,}}|gh[pousr]_\w{{16,}}"
@@ -155,7 +159,8 @@ _SUBSTITUTIONS = (
         r"|sk-(?=[\w-]{0,32}?\w{12})[\w-]{16,}|(?:npm|hf|rnd)_[A-Za-z0-9]{16,}"
         r"|pypi-[\w-]{16,}|do[op]_v1_\w{16,}|shp[a-z]{2}_\w{16,}|sntry[a-z]_[\w=+/-]{16,}"
         r"|dckr_pat_[\w-]{16,}|hvs\.[\w-]{16,}|lin_api_\w{16,}|sq0[a-z]{3}-[\w-]{16,}"
-        r"|EAA[A-Za-z0-9]{32,}|glsa_\w{16,}|NRAK-\w{16,}|AGE-SECRET-KEY-\w{16,})",
+        r"|EAA[A-Za-z0-9]{32,}|glsa_\w{16,}|NRAK-\w{16,}|AGE-SECRET-KEY-\w{16,}"
+        r"|(?=[a-z]{0,5}\d)[0-9a-z]{6}-[0-9a-f]{32}(?![A-Za-z0-9-]))",
         0,
         TOKEN,
     ),

@@ -26,17 +26,17 @@ WORTHLESS = {
     "staging", "unknown",
 }  # fmt: skip
 
-
-# The name of a header, a cookie or a class, or a scheme: API_KEY_HEADER = "X-Api-Key".
+# The name of a header, a cookie or a class, or a scheme: JWT_AUTH_COOKIE = "access-token".
 _NAME = re.compile(r"[A-Za-z]+(?:[._-][A-Za-z]+)*")
-# What a name is of: the value of a secret is one, whatever it says; the items of
-# `SECRETS` are; and nothing that is chosen for everybody, as in AUTH_PROVIDER = "google".
-_OF_SECRET = re.compile(r"(?:key|passphrase|password|secret)s?\Z", re.I)
-_OF_SECRETS = re.compile(r"(?:credential|key|password|secret|token)s(?:_|\Z)", re.I)
-_OF_PUBLIC = re.compile(
+# By the end of their names: those that are secret whatever they say, those whose items
+# are, and those that everybody may know, such as AUTH_PROVIDER = "google".
+_SECRET = re.compile(r"(?:key|passphrase|password|secret)s?\Z", re.I)
+_SECRETS = re.compile(r"(?:credential|key|password|secret|token)s(?:_|\Z)", re.I)
+_PUBLIC = re.compile(
     r"(?:backend|claim|class|domain|field|file|header|host|path|provider)(?:e?s)?\Z",
     re.I,
 )
+# In `Server=db;Password=x`.
 _PASSWORD = re.compile(r"\b(?:password|pwd)\s*=\s*([^;\s'\"]+)", re.I)
 
 
@@ -64,7 +64,7 @@ def in_tree(name, value):
         with suppress(ValueError):
             yield from in_tree(name, json.loads(value))
     if isinstance(value, dict):
-        outer = f"{name}_" if _OF_SECRETS.search(name) else ""
+        outer = f"{name}_" if _SECRETS.search(name) else ""
         for key, item in value.items():
             yield from in_tree(f"{outer}{key}", item)
     elif isinstance(value, (list, tuple, set)):
@@ -78,17 +78,18 @@ def in_tree(name, value):
 
 def is_public(name, value):
     """Whether it is a name, or the address of something."""
-    if _NAME.fullmatch(value) and is_sensitive(value) and not _OF_SECRET.search(name):
+    if _NAME.fullmatch(value) and is_sensitive(value) and not _SECRET.search(name):
         return True
     if "://" in value:
         # One that gives access has it before an @, or a token in the path.
         return "@" not in value and FILTERED not in plain_path(value)
-    return bool(_OF_PUBLIC.search(name))
+    return bool(_PUBLIC.search(name))
 
 
 def is_plain(name, value):
     """Whether it is a path, or a desktop's word for its session."""
-    return os.path.exists(value) or name.startswith(("XDG_", "DESKTOP_"))
+    is_path = os.path.isabs(value) and os.path.exists(value)
+    return is_path or name in ("PWD", "OLDPWD") or name.startswith(("XDG_", "DESKTOP_"))
 
 
 def passwords_in(text):
