@@ -29,7 +29,7 @@ from tests.privacy.probe import client, process
 from tests.privacy.probe.channels import all_channels
 from tests.privacy.probe.secrets import DIGITS_PART, FORMS, PART, parts, secret
 from tests.servers.process import Process, free_port
-from tests.servers.sink import VIEWS, Sink
+from tests.servers.sink import VIEWS, Item, Sink
 
 REPOSITORY = Path(__file__).parents[2]
 CHANNELS = all_channels()
@@ -183,6 +183,8 @@ def run(column: Column, project: Path, python: Path) -> Result:
             _, headers = send(client.Request("/probe/login/short/"), port)
             send(client.Request("/probe/kept/", cookies=cookies(headers)), port)
             send(client.Request("/probe/flush/"), port)
+            # What the request left to send at its very end may come after the flush.
+            sink.wait_for(lambda items: complete(items, column.lifecycle))
             result.kept = [[item.type, item.json] for item in sink.items()]
             for form in column.forms:
                 drive(form, port, result)
@@ -202,6 +204,14 @@ def run(column: Column, project: Path, python: Path) -> Result:
             if request.path.startswith(("/spotlight", "/otlp"))
         ]
     return result
+
+
+def complete(items: list[Item], lifecycle: str) -> bool:
+    """Whether all kinds of items of the request to /probe/kept/ are there."""
+    trace = "span" if lifecycle == "stream" else "transaction"
+    of_request = {item.type for item in items if b'"/probe/kept/"' in item.payload}
+    others = {item.type for item in items}
+    return of_request >= {"event", trace} and others >= {"log", "trace_metric"}
 
 
 def joined(channel: str) -> str:
