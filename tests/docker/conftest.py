@@ -5,6 +5,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -56,15 +57,14 @@ def stack(images, render, tmp_path):
     It is not started, and gone after the test. A slug stays the same from run to run,
     so that the layers of the last build are used again.
     """
-    stacks = []
 
     def stack(slug, variables=None, **answers):
         name = f"{slug}-{secrets.token_hex(4)}"
         folder = render(tmp_path / name, project_slug=slug, **answers)
-        stacks.append(Stack(folder, slug, name, variables or {}))
-        return stacks[-1]
+        made = Stack(folder, slug, name, variables or {})
+        # One that cannot be removed leaves none of the others behind.
+        stacks.callback(made.remove)
+        return made
 
-    with FileLock(LOCK):
+    with FileLock(LOCK), ExitStack() as stacks:
         yield stack
-        for started in stacks:
-            started.remove()

@@ -48,7 +48,8 @@ def test_a_fresh_project_is_up_after_one_command(stack, database, cache, dashboa
         environment: stack(slug, environment=environment, domain="localhost", **answers)
         for environment in environments
     }
-    with ThreadPoolExecutor(len(stacks)) as pool:
+    # Two at a time, for what a small machine can build and start.
+    with ThreadPoolExecutor(2) as pool:
         for done in [
             pool.submit(check, stacks[environment], environment, dashboard)
             for environment in environments
@@ -96,7 +97,7 @@ def spotlight_stream(port, text):
     """Return what Spotlight shows, which begins with what it has, up to `text`."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     seen = ""
-    with direct.open(f"http://localhost:{port}/stream", timeout=20) as stream:
+    with direct.open(f"http://localhost:{port}/stream", timeout=60) as stream:
         while text not in seen and (line := stream.readline()):
             seen += line.decode()
     return seen

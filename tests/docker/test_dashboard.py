@@ -75,6 +75,8 @@ def test_an_error_is_seen_in_a_browser(chromium, stack):
             executable_path=chromium, args=["--no-sandbox"]
         )
         page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(120_000)
+        expect.set_options(timeout=30_000)
         page.goto(f"http://localhost:{site.dashboard_port}/")
         page.get_by_placeholder("username").fill("admin@example.com")
         page.get_by_placeholder("password").fill(password)

@@ -108,7 +108,7 @@ def test_saved_changes_are_live_while_compose_watches(stack):
     ):
         home = site.folder / "templates" / "home.html"
         home.write_text(home.read_text().replace("<h1>", "<h1>Live: "))
-        wait_for(lambda: "<h1>Live: " in page(site))
+        wait_for(lambda: "<h1>Live: " in page(site), timeout=180)  # a build
 
 
 def page(site):
