@@ -678,6 +678,8 @@ OWN = [
     ({"REST_AUTH": {"JWT_AUTH_COOKIE": "access-token"}}, []),
     ({"API_KEY_HEADER": "X-Api-Key"}, []),
     ({"AUTH_PROVIDER": "google"}, []),
+    ({"AUTH_SCOPES": ["profile"]}, []),
+    ({"AUTH_REDIRECT_URL": "dashboard"}, []),
     ({"COOKIE_DOMAIN": "shop.example"}, []),
     ({"TOKEN_URL": "https://idp.example/oauth/token"}, []),
     ({"SESSION_COOKIE_NAME": "shop_session"}, []),

@@ -14,8 +14,8 @@ WORDS = {
 # ... or is a key, alone or of one of these kinds: not a cache key or a sort key ...
 KEY_KINDS = {
     "access", "account", "api", "app", "auth", "cipher", "client", "consumer", "crypto",
-    "encryption", "fernet", "hmac", "license", "master", "private", "publishable", "service", "shared",
-    "signing", "ssh", "storage", "stripe", "webhook",
+    "encryption", "fernet", "hmac", "license", "master", "private", "publishable",
+    "service", "shared", "signing", "ssh", "storage", "stripe", "webhook",
 }  # fmt: skip
 # ... or ends in one of these, as in `clientsecret` ...
 ENDINGS = (

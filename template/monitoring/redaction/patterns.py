@@ -336,11 +336,10 @@ class Redactor:
     def _without_literals(self, line):
         """Replace the literals after a sensitive name, and what is secret in others."""
         kept = []
-        name = ""  # or text, that a value may follow
-        named = secret = (
-            False  # whether this value, or one before, has a sensitive name
-        )
-        last = last_kind = ""
+        # A name, or a text, that a value may follow; whether this value, or one before
+        # it, has a sensitive name; the token before, and its kind.
+        name = last = last_kind = ""
+        named = secret = False
         for token in _PYTHON.finditer(line):
             text = token[0]
             kind = token.lastgroup

@@ -85,14 +85,8 @@ HTTP_CRUMB_KEYS = {
 TYPES = {bool: "boolean", int: "integer", float: "double", str: "string"}
 # The modules of errors that databases raise: they quote values.
 DATABASES = (
-    "django.db.utils",
-    "psycopg",
-    "sqlite3",
-    "MySQLdb",
-    "pymysql",
-    "oracledb",
-    "asyncpg",
-)
+    "django.db.utils", "psycopg", "sqlite3", "MySQLdb", "pymysql", "oracledb", "asyncpg",
+)  # fmt: skip
 # Security events have their own file, logs/security.log.
 PRIVATE_LOGGERS = ("security.", "django.security.")
 
@@ -198,13 +192,12 @@ class Rules:
         if isinstance(value, dict):
             # {"name": "password", "value": "x"}
             named = value.get("name", value.get("key"))
-            secret = (
-                ("value",) if isinstance(named, str) and self.is_secret(named) else ()
-            )
+            named = isinstance(named, str) and self.is_secret(named)
             kept = {}
             for key, item in list(value.items())[:MAX_ITEMS]:
                 name = self.redactor.text(str(key))
-                if key in secret or self.is_secret(key) or self.is_secret(name):
+                secret = self.is_secret(key) or self.is_secret(name)
+                if secret or (named and key == "value"):
                     kept[name] = self.hidden(item)
                 else:
                     kept[name] = self.tree(item, depth + 1)
@@ -294,27 +287,19 @@ class Rules:
             kept["transaction"] = self.transaction_name(
                 name, (event.get("transaction_info") or {}).get("source")
             )
-        self.parts(
-            event,
-            kept,
-            {
-                "user": self.user,
-                "tags": self.tags,
-                "request": lambda request: self.request(
-                    request, kept.get("tags") or {}
-                ),
-                "contexts": self.contexts,
-                "extra": self.extra,
-                "breadcrumbs": self.breadcrumbs,
-            },
-        )
-        return kept
-
-    def parts(self, event, kept, rules):
-        """Add parts to `kept`. One that fails is left out: the others tell enough."""
+        rules = {
+            "user": self.user,
+            "tags": self.tags,
+            "request": lambda request: self.request(request, kept.get("tags") or {}),
+            "contexts": self.contexts,
+            "extra": self.extra,
+            "breadcrumbs": self.breadcrumbs,
+        }
+        # A part that fails is left out: the others tell enough.
         for key, rule in rules.items():
             if event.get(key) and (part := self.attempt(key, rule, event[key])):
                 kept[key] = part
+        return kept
 
     def transaction_name(self, name, source):
         # `url`: the raw path, since no route matched.
@@ -349,10 +334,8 @@ class Rules:
 
     def breadcrumbs(self, crumbs):
         values = crumbs.get("values") if isinstance(crumbs, dict) else crumbs
-        kept = [
-            self.attempt("breadcrumb", self.breadcrumb, crumb) for crumb in values or []
-        ]
-        return {"values": list(filter(None, kept))}
+        crumbs = [self.attempt("breadcrumb", self.breadcrumb, v) for v in values or []]
+        return {"values": list(filter(None, crumbs))}
 
     def measurements(self, measurements):
         return {

@@ -33,7 +33,8 @@ _NAME = re.compile(r"[A-Za-z]+(?:[._-][A-Za-z]+)*")
 _SECRET = re.compile(r"(?:key|passphrase|password|secret)s?\Z", re.I)
 _SECRETS = re.compile(r"(?:credential|key|password|secret|token)s(?:_|\Z)", re.I)
 _PUBLIC = re.compile(
-    r"(?:backend|claim|class|domain|field|file|header|host|path|provider)(?:e?s)?\Z",
+    r"(?:algorithm|backend|claim|class|domain|engine|field|file|group|header|host|method"
+    r"|model|path|prefix|provider|realm|role|scope|serializer|url)(?:e?s)?\Z",
     re.I,
 )
 # In `Server=db;Password=x`.
