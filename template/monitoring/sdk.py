@@ -13,7 +13,7 @@ from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.scope import add_global_event_processor
 
 from .noise import IGNORED_ERRORS, OnceInAWhile, RepeatLimit
-from .redaction.patterns import MAX_LENGTH
+from .redaction.patterns import MAX_LENGTH, OVERLAP
 from .redaction.transport import redacting_transport
 from .sampling import make_traces_sampler
 from .tracing import spared
@@ -96,8 +96,9 @@ def client_options(config, redactor):
         # Noise.
         "ignore_errors": IGNORED_ERRORS,
         "before_send": RepeatLimit().before_send,
-        # Cost. The redaction cuts texts first: half a secret would not be recognised.
-        "max_value_length": 2 * MAX_LENGTH,
+        # Cost. The redaction cuts shorter, in characters of up to 4 bytes, since half a
+        # secret would not be recognised.
+        "max_value_length": 4 * (MAX_LENGTH + OVERLAP),
         "max_breadcrumbs": 30,
         # What may wait for a slow Sentry: 2,000 errors at once and their traces, 10 kB
         # each. The SDK's 100 would lose a third of them even to a fast one.
