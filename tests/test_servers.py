@@ -12,6 +12,7 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 import time
 import urllib.parse
 import zlib
@@ -25,6 +26,7 @@ import sentry_sdk
 from sentry_sdk.envelope import Envelope as SdkEnvelope
 
 from tests.servers import bugsink as bugsink_module
+from tests.servers import process as process_module
 from tests.servers.bugsink import PASSWORD, USERNAME, Bugsink
 from tests.servers.postgres import Postgres
 from tests.servers.process import StartError, free_port, serve
@@ -138,6 +140,17 @@ def test_a_process_sees_the_given_environment_only(monkeypatch):
     command = ["/bin/sh", "-c", "/usr/bin/env; sleep 60"]
     with serve(command, env={"THEIRS": "1"}, ready_line="THEIRS=1") as process:
         assert "OURS" not in process.output()
+
+
+def test_a_port_is_given_once_and_to_one_worker(monkeypatch):
+    given = []
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
+    for worker in ("gw0", "gw1"):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        process_module._ports.cache_clear()
+        given += [free_port() for _ in range(1000)]
+    process_module._ports.cache_clear()
+    assert len(set(given)) == len(given)
 
 
 # PostgreSQL and Valkey
@@ -501,6 +514,15 @@ def test_sink_refuses_connections_while_it_is_stopped(sink):
     with pytest.raises(ConnectionRefusedError):
         request(sink)
     sink.start()
+    assert request(sink)[0] == 200
+
+
+def test_sink_waits_until_its_port_is_left(sink):
+    sink.stop()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", sink.port))
+        threading.Timer(0.2, other.close).start()
+        sink.start()
     assert request(sink)[0] == 200
 
 
