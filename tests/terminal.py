@@ -61,7 +61,7 @@ class Terminal:
         """Say whether the window shows `text`, which may run on over several lines."""
         return text in "".join(self.screen.display)
 
-    def wait_for(self, text: str, seconds: float = 30) -> None:
+    def wait_for(self, text: str, seconds: float = 120) -> None:
         """Wait until the window shows `text`; raises TimeoutError."""
         deadline = time.monotonic() + seconds
         while not self.shows(text):

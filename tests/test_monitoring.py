@@ -92,7 +92,7 @@ class Browser:
         data = data and urllib.parse.urlencode(data).encode()
         request = urllib.request.Request(self.url + path, data, headers or {})
         try:
-            with self.opener.open(request, timeout=20) as response:
+            with self.opener.open(request, timeout=60) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

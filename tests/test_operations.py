@@ -135,7 +135,7 @@ def get(site, path, host="example.com"):
     request = urllib.request.Request(site.url + path, headers=headers)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        response = opener.open(request, timeout=20)
+        response = opener.open(request, timeout=60)
     except urllib.error.HTTPError as error:
         response = error
     with response:

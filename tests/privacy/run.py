@@ -99,7 +99,7 @@ def isolated_run(column: Column, project: Path, python: Path) -> Result:
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         check=True,
-        timeout=180,
+        timeout=600,
     )
     return Result(**json.loads(done.stdout))
 
