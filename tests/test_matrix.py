@@ -44,7 +44,6 @@ NOT_RUN = (
     ".github/",
     ".gitignore",
     ".pre-commit-config.yaml",
-    ".yamllint",
     "Dockerfile",
     "README.md",
     "docker-compose.yml",
