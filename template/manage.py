@@ -6,7 +6,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
-from django.db import OperationalError, connection
+from django.db import OperationalError
 
 
 def main():
@@ -17,7 +17,10 @@ def main():
     except ImproperlyConfigured as error:
         sys.exit(f"manage.py: {error}")
     except OperationalError as error:
-        if connection.connection:
+        # Of a server that gave no answer there is no SQLSTATE. One sentence tells that to a
+        # person; a log, and Sentry, get all of it.
+        answered = getattr(error.__cause__, "sqlstate", "") is not None
+        if answered or not sys.stderr.isatty():
             raise
         sys.exit(f"manage.py: The database of DATABASE_URL does not answer: {error}")
 

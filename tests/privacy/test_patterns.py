@@ -608,6 +608,9 @@ def test_a_path_keeps_its_shape(path, resolved, expected):
         ('    password = env("DB_PASSWORD")', None),
         ("    token = f(x, 1)", None),
         ('    log("password: %s", password)', None),
+        ('    raise E(f"refused key: {secrets.token_hex(32)}")', None),
+        ('    raise E(f"refused key: {user.key!r:>20}, {other}")', None),
+        ("    E(f\"key: {'x1'}\")", '    E(f"key: [Filtered]")'),
         ('    dependencies = [("auth", "0001_initial")]', None),
     ],
 )

@@ -110,6 +110,8 @@ _NO_SECRET = re.compile(
     r"|\(\w+\.[CDEIW]\d{3}\)|[\"']0\d{3}_[a-z_]{1,64}[\"']"
     r"|([\"']?)%(?:\(\w{1,64}\))?[drs]\1"
 )
+# The same in a text of source code, where a value can be put in later.
+_EXPRESSION = re.compile(rf"{_NO_SECRET.pattern}|\{{[\w.()\[\], !:<>^+-]*+\}}")
 _QUERY = re.compile(
     r"(?<=[\w/.%-])\?(?=[\w%.\[\]-]{1,64}=)[^\s\"'<>`]*(?:[^\s\"'<>`)\]},.;]|(?<=\[Filtered)\])"
 )
@@ -313,7 +315,7 @@ class Redactor:
             text = expression.sub(FILTERED, text)
         return text
 
-    def _without_values(self, text):
+    def _without_values(self, text, no_secret=_NO_SECRET):
         """Replace what follows `password=`, `"token": ` and the like."""
         kept = []
         start = position = 0
@@ -322,7 +324,7 @@ class Redactor:
             if not self.is_sensitive(name["name"]):
                 continue
             found = _VALUE.match(text, position)
-            if not found or _NO_SECRET.fullmatch(found[0]):
+            if not found or no_secret.fullmatch(found[0]):
                 continue
             # A value in quotes keeps them, so that the text around stays readable.
             opening = found["triple"] or found["escaped"]
@@ -351,7 +353,7 @@ class Redactor:
                 elif secret or pair:
                     content = FILTERED
                 else:
-                    content = self._without_values(content)
+                    content = self._without_values(content, _EXPRESSION)
                 text, name = f"{opening}{content}{closing}", content
             elif kind == "number" and named and last in ("=", ":", "!=", "=="):
                 text = FILTERED
