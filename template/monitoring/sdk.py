@@ -14,6 +14,7 @@ from sentry_sdk.scope import add_global_event_processor
 
 from .noise import IGNORED_ERRORS, OnceInAWhile, RepeatLimit
 from .redaction.patterns import MAX_LENGTH, OVERLAP
+from .redaction.rules import ATTRIBUTES
 from .redaction.transport import redacting_transport
 from .sampling import make_traces_sampler
 from .tracing import spared
@@ -33,7 +34,8 @@ NOTHING = {
     "frame_context_lines": 0,  # The redaction adds the lines of code.
 }
 
-PLAIN = (str, int, float, bool)
+# Without the lists of its packages and integrations.
+SDK = {"name": "sentry.python.django", "version": sentry_sdk.VERSION}
 
 # Security events have their own file, logs/security.log.
 PRIVATE_LOGGERS = ("security", "django.security", "django.security.*")
@@ -127,13 +129,19 @@ def template_of_log_message(breadcrumb, hint):
 
 
 def drop_early(event, hint):
-    """Drop objects that redaction would drop, before the SDK makes texts of them.
-
-    The text of a query set in a template's context takes a query.
+    """Drop what redaction would drop, before the SDK makes texts of it: that is most of
+    what a trace costs, and the text of a query set in a template's context takes a query.
     """
-    for span in event.get("spans") or ():
-        data = span.get("data") or {}
-        span["data"] = {k: v for k, v in data.items() if isinstance(v, PLAIN)}
+    trace = (event.get("contexts") or {}).get("trace") or {}
+    for span in (trace, *(event.get("spans") or ())):
+        if data := span.get("data"):
+            span["data"] = {
+                key: value
+                for key, value in data.items()
+                if isinstance(value, (int, float))
+                or (key in ATTRIBUTES and isinstance(value, str))
+            }
     if request := event.get("request"):
         request.pop("env", None)
+    event.setdefault("sdk", SDK)
     return event

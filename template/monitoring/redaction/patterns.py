@@ -22,14 +22,28 @@ MAX_SQL_LENGTH = 32_768
 # ... after so many more were searched: half a secret would not be recognised.
 OVERLAP = 512
 
+
+class Expression:
+    """A regular expression, compiled when it is first used: a start uses none."""
+
+    def __init__(self, pattern, flags=0):
+        self.pattern = pattern
+        self.flags = flags
+
+    def __getattr__(self, name):
+        method = getattr(re.compile(self.pattern, self.flags), name)
+        setattr(self, name, method)
+        return method
+
+
 # What the SDK makes for every span: ids, and times in UTC.
-_ID_OR_TIME = re.compile(
+_ID_OR_TIME = Expression(
     r"(?=\d*[a-f])(?:[0-9a-f]{16}|[0-9a-f]{32})|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 )
 # Words alone, each shorter than any token, hold nothing to look for ...
-_HARMLESS = re.compile(r"(?:[A-Za-z_]{0,15}[ .,<>()/-])*+[A-Za-z_]{0,15}")
+_HARMLESS = Expression(r"(?:[A-Za-z_]{0,15}[ .,<>()/-])*+[A-Za-z_]{0,15}")
 # ... but for these.
-_SUSPICIOUS = re.compile(r"bearer|basic|digest|token|failing row|[a-z/_-]{64}", re.I)
+_SUSPICIOUS = Expression(r"bearer|basic|digest|token|failing row|[a-z/_-]{64}", re.I)
 
 
 def _escaped(skip):
@@ -46,29 +60,29 @@ def _escaped(skip):
 _EDGE = rf"(?:(?<![A-Za-z0-9])|{_escaped(0)})"
 _EDGE_1 = rf"(?:(?<![A-Za-z0-9].)|{_escaped(1)})"
 
-_LONG = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{64,}+={0,2}")
+_LONG = Expression(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{64,}+={0,2}")
 # ASCII without what holds data together: spaces, quotes, commas and most brackets.
-_DENSE = re.compile(r"(?<![!#-&(-+\--:=?-Z^-z|~])[!#-&(-+\--:=?-Z^-z|~]{64,}+")
+_DENSE = Expression(r"(?<![!#-&(-+\--:=?-Z^-z|~])[!#-&(-+\--:=?-Z^-z|~]{64,}+")
 # What a path or an address is made of, an id and a hash among that.
-_PIECE = re.compile(
+_PIECE = Expression(
     r"""(?:[-_./:=&]|(?:%[0-9A-F]{2}){1,4})?
     (?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{7,}|[A-Z]?[a-z]+|[A-Z]+|\d+)
     | [^A-Za-z\d]""",
     re.X,
 )
-_HEADER_LINE = re.compile(
+_HEADER_LINE = Expression(
     r"""\b((?:proxy-)?authorization|(?:set-)?cookie)(["']?\s{0,8}[:=]\s{0,8})
     [^\r\n]{1,8192}""",
     re.I | re.X,
 )
-_SCHEME = re.compile(
+_SCHEME = Expression(
     rf"""([BbDdTt]{_EDGE_1}(?i:earer|asic|igest|oken))(?:\s|%20){{1,8}}+
     ((?:[\w.-]{{1,64}},\s)?\w{{1,32}}="[^\r\n]+ | ["'<]?[\w.~+/=:|-]{{4,}})""",
     re.X,
 )
 # Quotes in URLs, HTML and JavaScript.
 _FOREIGN_QUOTE = r"%2[27]|&quot;|&\#(?:3[49]|x2[27]);|\\+u002[27]"
-_NAME = re.compile(
+_NAME = Expression(
     rf"""(?:(?<![\w.-])|(?<=%[0-9A-Fa-f]{{2}}))(?P<name>[\w.-]++)
     (?:{_FOREIGN_QUOTE}|\\*+["']{{0,2}})(?:\]|\[\d{{0,8}}\])?\s{{0,64}}+
     (?:=>|!?={{1,3}}|:[:=]?|%3[AaDd]|(?<=["']),(?:\s{{0,8}}["']value["']:)?)\s{{0,64}}+""",
@@ -86,7 +100,7 @@ _QUOTED = rf"""
 _FLAT = r"[\[({][^\[\](){}]*+[\])}]?"
 _NESTED = rf"[\[({{](?:[^\[\](){{}}]|{_FLAT})*+[\])}}]?"
 # Punctuation ends a value if a space, a quote, more punctuation or a name comes next.
-_VALUE = re.compile(
+_VALUE = Expression(
     rf"""{_QUOTED}
   | [\[({{](?:[^\[\](){{}}]|{_NESTED})*+[\])}}]?
   | <[^>]{{0,8192}}+>?
@@ -96,27 +110,27 @@ _VALUE = re.compile(
     re.X | re.S,
 )
 # The words of a line of Python, and all between them.
-_PYTHON = re.compile(
+_PYTHON = Expression(
     r"""(?P<string>[bfruBFRU]{0,2}(?:\"{3}.*?(?:\"{3}|\Z)|'{3}.*?(?:'{3}|\Z)
       |"(?:[^"\\]|\\.)*+"?|'(?:[^'\\]|\\.)*+'?))
   | (?P<comment>\#.*) | (?P<name>[^\W\d][\w.]*+) | (?P<number>\d[\w.]*+)
   | (?P<space>\s++) | (?P<mark>!?={1,2}|:=?) | .""",
     re.X | re.S,
 )
-_LITERAL = re.compile(r"([bfru]{0,2}(\"{3}|'{3}|\"|'))(.*?)(\2|\Z)", re.I | re.S)
-_NO_SECRET = re.compile(
+_LITERAL = Expression(r"([bfru]{0,2}(\"{3}|'{3}|\"|'))(.*?)(\2|\Z)", re.I | re.S)
+_NO_SECRET = Expression(
     # Among others, what Django calls its checks and migrations, and a place for a value.
     r"\[(?:Filtered|REDACTED_[A-Z]{2,8})\]|None|null|True|true|False|false|\"\"|''"
     r"|\(\w+\.[CDEIW]\d{3}\)|[\"']0\d{3}_[a-z_]{1,64}[\"']"
     r"|([\"']?)%(?:\(\w{1,64}\))?[drs]\1"
 )
 # The same in a text of source code, where a value can be put in later.
-_EXPRESSION = re.compile(rf"{_NO_SECRET.pattern}|\{{[\w.()\[\], !:<>^+-]*+\}}")
-_QUERY = re.compile(
+_EXPRESSION = Expression(rf"{_NO_SECRET.pattern}|\{{[\w.()\[\], !:<>^+-]*+\}}")
+_QUERY = Expression(
     r"(?<=[\w/.%-])\?(?=[\w%.\[\]-]{1,64}=)[^\s\"'<>`]*(?:[^\s\"'<>`)\]},.;]|(?<=\[Filtered)\])"
 )
 # In a row, or in the groups on the card.
-_CARD = re.compile(
+_CARD = Expression(
     rf"""[2-6]\d{{3}}(?:
     (?:(?<![0-9A-Fa-f%].{{4}})(?<!%[0-9A-Fa-f].{{4}})(?<!\d\..{{4}})|(?<=[Cc]ard.{{4}})|{_escaped(4)})
       \d{{9,15}}(?![0-9a-f])
@@ -127,7 +141,7 @@ _CARD = re.compile(
 )
 # Digits in a card number, by its first: https://en.wikipedia.org/wiki/Payment_card_number
 _CARD_LENGTHS = {"2": (16,), "3": (14, 15, 16), "4": (13, 16, 19), "5": (16,)}
-_IPV6 = re.compile(
+_IPV6 = Expression(
     rf"[0-9A-Fa-f:](?:(?<![0-9A-Fa-f:.%].)(?<!%[0-9A-Fa-f].)(?<!\\u.)|{_escaped(1)})"
     r"[0-9A-Fa-f:]{3,44}+(?:\.\d{1,3}){0,3}(?![G-Zg-z_])"
 )
@@ -210,7 +224,7 @@ _SUBSTITUTIONS = (
     ),
 )  # fmt: skip
 
-_SQL_LITERALS = re.compile(
+_SQL_LITERALS = Expression(
     r"""(?P<comment>/\*(?:(?!/\*|\*/).)*+(?:\*/|/\*.*|\Z) | --[^\r\n]*+ | \#(?![>-])[^\r\n]*+)
       | (?P<names>\bINTO\s+["`]?[\w.]+["`]?\s*\([\s\w"`,]*+\) | \$\d{1,3}(?![\d$]))
       | (?<=ESCAPE\s)'\\'
@@ -225,25 +239,25 @@ _SQL_LITERALS = re.compile(
 )
 # In double quotes, SQLite and MySQL take texts, too. A name stands beside a dot, after
 # one of these words or before a comparison.
-_IDENTIFIER = re.compile(r'"[a-z_][a-z_0-9]{0,63}"', re.I)
-_BEFORE_IDENTIFIER = re.compile(
+_IDENTIFIER = Expression(r'"[a-z_][a-z_0-9]{0,63}"', re.I)
+_BEFORE_IDENTIFIER = Expression(
     r"(?:\.|\b(?:AS|FROM|JOIN|INTO|UPDATE|TABLE|INDEX|CONSTRAINT|BY|SET|ON)\s+)\Z", re.I
 )
-_AFTER_IDENTIFIER = re.compile(r"\.|\s*(?:[=<>!]|(?:IS|IN|NOT|LIKE|BETWEEN)\b)", re.I)
+_AFTER_IDENTIFIER = Expression(r"\.|\s*(?:[=<>!]|(?:IS|IN|NOT|LIKE|BETWEEN)\b)", re.I)
 
 # A part of a path that says nothing of a person: words, short numbers, versions, and
 # an argument in a route.
-_PLAIN_SEGMENT = re.compile(
+_PLAIN_SEGMENT = Expression(
     r"(?:\d{1,6}|v\d{1,3}|[A-Za-z]{1,20}(?:[-_.](?:[A-Za-z]{1,20}|\d{1,4})){0,8}"
     r"|[<{][A-Za-z_:]{1,64}[>}])?"
 )
-_REQUEST = re.compile(
+_REQUEST = Expression(
     r"(<(?:WSGI|ASGI)Request: )\w{1,32} (?:'([^'\n]*)'|\"([^\"\n]*)\")>"
 )
 
 
 # What a database quotes is a value, unless it says that it is a name.
-_QUOTED_BY_DATABASE = re.compile(
+_QUOTED_BY_DATABASE = Expression(
     r"""(?P<kept>\b(?:relation|table|constraint|index|role|database|user|function|type
         |schema|sequence|for[ ]key|server[ ]at|host|column(?![ ]["'][^"']*["'][ ]does))[ ]
         (?:"[\w.$\[\]-]{1,64}"|'[\w.$\[\]-]{1,64}')
