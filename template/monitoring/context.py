@@ -34,19 +34,23 @@ class SentryContextMiddleware:
         self.redactor = apps.get_app_config("monitoring").redactor
         if self.redactor is None:
             raise MiddlewareNotUsed("monitoring is off")
+        # Here, since without a DSN the SDK is not even imported.
+        import sentry_sdk
+
+        from . import tracing
+
+        self.sentry_sdk, self.tracing = sentry_sdk, tracing
         self.get_response = get_response
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
             self.process_view = self.process_view_async
 
     def __call__(self, request):
-        from sentry_sdk import get_isolation_scope
-
-        from .tracing import child_span, is_traced
-
-        get_isolation_scope().add_event_processor(partial(self.describe, request))
-        if is_traced():
-            span = child_span("middleware.django", "middleware before the view")
+        scope = self.sentry_sdk.get_isolation_scope()
+        scope.add_event_processor(partial(self.describe, request))
+        if self.tracing.is_traced():
+            name = "middleware before the view"
+            span = self.tracing.child_span("middleware.django", name)
             request.middleware_span = span.__enter__()
         return self.get_response(request)
 

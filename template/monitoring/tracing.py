@@ -12,26 +12,39 @@ from django.db.backends.utils import CursorWrapper
 def spared():
     """Make what the SDK hooks into Django cheaper: it is started in this context."""
     load_middleware = BaseHandler.load_middleware
+    make_view_atomic = BaseHandler.make_view_atomic
     yield
     # The SDK would wrap each method of each middleware, even to make no spans of them.
     BaseHandler.load_middleware = load_middleware
+    # It would wrap the view anew in each request, for the span of it.
+    BaseHandler.make_view_atomic = if_traced(
+        BaseHandler.make_view_atomic, make_view_atomic
+    )
     for name in ("execute", "executemany"):
         hook = getattr(CursorWrapper, name)
         if original := getattr(hook, "__wrapped__", None):
-            setattr(CursorWrapper, name, if_traced(hook, original))
+            setattr(CursorWrapper, name, if_traced(hook, noted(original)))
 
 
 def if_traced(hook, original):
-    """Return the SDK's `hook` for traced queries; others leave only a breadcrumb."""
+    """Return a function that is the SDK's `hook` in what is traced, or else `original`."""
 
     @wraps(original)
-    def execute(self, sql, *args, **kwargs):
-        if is_traced():
-            return hook(self, sql, *args, **kwargs)
-        sentry_sdk.add_breadcrumb(category="query", message=sql)
-        return original(self, sql, *args, **kwargs)
+    def chosen(*args, **kwargs):
+        return (hook if is_traced() else original)(*args, **kwargs)
 
-    return execute
+    return chosen
+
+
+def noted(execute):
+    """Return `execute` for queries that leave no span but a breadcrumb."""
+
+    @wraps(execute)
+    def execute_noted(self, sql, *args, **kwargs):
+        sentry_sdk.add_breadcrumb(category="query", message=sql)
+        return execute(self, sql, *args, **kwargs)
+
+    return execute_noted
 
 
 def is_traced():
