@@ -18,7 +18,7 @@ def main():
         sys.exit(f"manage.py: {error}")
     except OperationalError as error:
         # Of a server that gave no answer there is no SQLSTATE. One sentence tells that to a
-        # person; a log, and Sentry, get all of it.
+        # person; whatever else reads this gets all of it.
         answered = getattr(error.__cause__, "sqlstate", "") is not None
         if answered or not sys.stderr.isatty():
             raise
